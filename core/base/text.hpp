@@ -1,0 +1,30 @@
+// Small text helpers that several folders need.
+#pragma once
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir::base {
+
+// Levenshtein distance, for "did you mean".
+std::size_t edit_distance(std::string_view a, std::string_view b);
+// The candidate nearest to `word`, if it is near enough to be meant (distance <= 2 or a third of its length).
+std::optional<std::string> nearest(std::string_view word, std::vector<std::string> const& candidates);
+// "a, b and c".
+std::string join(std::vector<std::string> const& items, std::string_view separator = ", ");
+// The first `bytes` of `text`, cut at a UTF-8 boundary, control characters replaced by spaces; "…" added if cut.
+std::string shorten(std::string_view text, std::size_t bytes);
+// NetBox slug: lower case ASCII letters, digits, '-' and '_'; everything else becomes one '-'. Never empty ("x").
+std::string slug(std::string_view text);
+std::string lower(std::string_view text);  // ASCII only
+std::string url_encode(std::string_view text);  // RFC 3986 unreserved characters stay
+
+using instant = std::chrono::sys_time<std::chrono::microseconds>;
+// RFC 3339 with offset ("2026-11-22T07:03:26.396558+00:00", "…Z"); nothing if it is not one.
+std::optional<instant> parse_instant(std::string_view text);
+// "2026-11-22T07:03:26Z"; microseconds only where there are some.
+std::string format_instant(instant t);
+
+}  // namespace weir::base

@@ -1,0 +1,113 @@
+// The typed configuration of a run. reader.cpp makes it from YAML, profiles.cpp from the profiles' files.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/base/secret.hpp"
+
+namespace weir::config {
+
+using std::chrono::milliseconds;
+
+// A promise to whoever runs NetBox's database: weir never goes above these.
+struct profile {
+  std::string name;                // "conservative"
+  std::filesystem::path file;      // where it was read from
+  std::string description;         // one line: for whom it is
+  std::size_t batch_size = 5;      // write requests in a batch
+  milliseconds batch_delay{200};   // pause between two batches
+  std::size_t objects_per_request = 50;
+  std::size_t max_in_flight = 1;
+  double requests_per_second = 10;
+  std::size_t max_attempts = 5;       // of one request, the first one included
+  milliseconds backoff_base{1000};    // doubles with each attempt, full jitter
+  milliseconds backoff_cap{30000};
+  milliseconds request_timeout{120000};  // a whole request
+  milliseconds connect_timeout{10000};
+};
+
+struct tls {
+  bool verify = true;
+  std::string ca_file;      // PEM; empty: the system's
+  std::string fingerprint;  // SHA-256 of the leaf certificate, "AB:CD:…"; replaces the chain's verification
+};
+
+struct netbox {
+  std::string url;  // without a trailing slash and without /api
+  base::secret token;
+  config::tls tls;
+};
+
+struct source {
+  std::string name;               // scopes NetBox's objects
+  std::string type;               // "proxmox"
+  std::vector<std::string> urls;  // one cluster, in order of preference
+  std::string token_id;           // "user@realm!id", with `token`
+  base::secret token;
+  std::string username;           // "user@realm", with `password`
+  base::secret password;
+  config::tls tls;
+  std::size_t max_in_flight = 4;
+  milliseconds request_timeout{30000};
+  milliseconds connect_timeout{5000};
+};
+
+struct stage {
+  std::string id;
+  std::string options_json = "{}";
+  std::string location;  // "file:line:column" of its options, for error messages
+};
+
+struct configuration {
+  std::filesystem::path file;
+  config::profile profile;
+  config::netbox netbox;
+  std::vector<source> sources;
+  std::optional<std::vector<stage>> stages;  // absent: every stage of every plugin found
+  std::vector<std::filesystem::path> plugin_path;
+  std::filesystem::path state_dir;
+  std::size_t max_deletes = 10;         // per kind and run, or max_deletes_percent of what is ours there, the larger
+  std::size_t max_deletes_percent = 20;
+};
+
+// One complaint about a file. Lines and columns are 1-based; 0 where there is none.
+struct diagnostic {
+  std::string file;
+  std::size_t line = 0, column = 0;
+  std::size_t length = 1;   // of what the caret underlines, bytes
+  std::string summary;      // "netbox.url must be an http or https URL, is 'netbox.example'"
+  std::string detail;       // what would be right; may be empty
+  std::string source_line;  // the line's text; may be empty
+};
+// The form of CONVENTIONS: "error: …\n  --> file:line:column\n   |\n14 | …\n   |   ^^^ detail".
+std::string render(diagnostic const& d);
+
+struct load_options {
+  std::filesystem::path file;                          // the configuration's file
+  std::optional<std::string> profile;                  // --profile: a shipped one's name or a path; wins over the file
+  std::vector<std::filesystem::path> profile_path;     // where shipped profiles are looked for
+  std::vector<std::filesystem::path> default_plugin_path;
+  std::map<std::string, std::string> environment;      // PROXBOX_…, XDG_…, and what *_env names
+  bool need_secrets = true;                            // validate --no-network still reads them
+};
+
+struct load_outcome {
+  std::optional<configuration> value;      // absent if there is an error
+  std::vector<diagnostic> errors;          // all of them, not only the first
+  std::vector<diagnostic> warnings;
+};
+load_outcome load(load_options const& options);
+
+// Every profile found in `path`, by name; files that do not parse are in `errors`.
+std::vector<profile> list_profiles(std::vector<std::filesystem::path> const& path, std::vector<diagnostic>& errors);
+
+// The environment of this process.
+std::map<std::string, std::string> current_environment();
+
+}  // namespace weir::config

@@ -1,0 +1,74 @@
+// One exchange with a server, asynchronously, on the I/O thread. curl_transport.cpp is the real one.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/config/config.hpp"
+#include "core/throttle/outcome.hpp"
+
+namespace boost::asio { class io_context; }
+
+namespace weir::http {
+
+using headers = std::vector<std::pair<std::string, std::string>>;  // request: as given; reply: names in lower case
+
+struct request {
+  throttle::method verb = throttle::method::get;
+  std::string url;  // absolute
+  http::headers headers;
+  std::string body;
+  std::chrono::milliseconds timeout{120000};
+  std::chrono::milliseconds connect_timeout{10000};
+};
+
+enum class failure {
+  none,
+  refused,     // connection refused or reset while connecting, no route
+  resolve,     // DNS
+  tls,         // handshake or verification
+  timeout,
+  cut,         // the connection ended before the answer was whole
+  too_big,     // the answer is larger than max_reply_bytes
+  malformed,   // the answer is no HTTP
+  cancelled,
+  other,
+};
+
+struct reply {
+  int status = 0;             // 0: no answer
+  std::string reason;         // the status line's text (Proxmox VE puts its error message there)
+  http::headers headers;
+  std::string body;           // decompressed
+  failure error = failure::none;
+  std::string error_text;     // for people, without secrets; empty if error is none
+  bool request_sent = false;  // at least a byte of the request was written
+  bool connection_reused = false;
+  bool reply_started = false;
+  std::chrono::milliseconds elapsed{0};
+
+  std::string_view header(std::string_view lower_case_name) const;  // "" if absent
+};
+
+inline constexpr std::size_t max_reply_bytes = 256u << 20;
+
+class transport {
+ public:
+  virtual ~transport() = default;
+  // Calls `done` exactly once, never before send() has returned. Both on the I/O thread.
+  virtual void send(request const& what, std::function<void(reply)> done) = 0;
+  // Ends every exchange under way with failure::cancelled.
+  virtual void cancel_all() = 0;
+};
+
+// libcurl's multi interface on this loop. One per server: its connections share these TLS settings.
+// HTTP(S)_PROXY and NO_PROXY are honoured; connections idle for more than a second are not reused (gunicorn closes
+// them after 2 s); gzip is accepted; redirects are not followed.
+std::unique_ptr<transport> make_curl_transport(boost::asio::io_context& io, config::tls const& tls,
+                                               std::size_t max_connections);
+
+}  // namespace weir::http

@@ -1,0 +1,46 @@
+// The host's side of the C ABI: gives a stage its run and carries its calls to whoever runs it.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "core/base/log.hpp"
+#include "core/base/result.hpp"
+#include "core/plugin/loader.hpp"
+
+namespace weir::plugin {
+
+struct fetched {
+  int status = 0;
+  std::string body;
+  std::string error;  // one line; empty on success
+  bool ok = false;
+};
+
+// What a run of one stage over one source can do. Implemented by core/engine; called on the stage's thread unless it
+// says [any].
+class services {
+ public:
+  virtual ~services() = default;
+  virtual std::string const& source_name() const = 0;
+  virtual bool dry() const = 0;
+  virtual bool cancelled() const = 0;                                                               // [any]
+  virtual void progress(std::uint64_t done, std::uint64_t total, std::string_view note) = 0;        // [any]
+  virtual void log(base::log::level l, std::string_view message) = 0;                               // [any]
+  virtual void notice(base::log::level l, std::string_view message, std::string_view hint) = 0;     // [any]
+  virtual base::result<void> emit(std::string_view kind, std::string_view key_json, std::string_view fields_json) = 0;  // [any]
+  virtual base::result<void> complete(std::string_view kind, std::string_view scope_json) = 0;
+  virtual fetched fetch(std::string_view target) = 0;                                               // [any]
+  // Asynchronous: `done` may be called on any thread. The host side of fetch_many bounds nothing itself: the source's
+  // gate does.
+  virtual void fetch_async(std::string target, std::function<void(fetched)> done) = 0;
+  virtual fetched netbox_read(std::string_view target) = 0;                                         // [any]
+  virtual fetched netbox_write(std::string_view method, std::string_view target, std::string_view body) = 0;
+};
+
+// create, collect, destroy on the calling thread. An error carries the stage's own words (weir_host.fail) and, where it
+// broke the contract, which rule. error_code::interrupted if it ended with WEIR_CANCELLED.
+base::result<void> run_stage(loaded_stage const& stage, std::string const& options_json, services& offered);
+
+}  // namespace weir::plugin

@@ -1,0 +1,40 @@
+// Finds, loads and checks stage plugins (Boost.DLL). A loaded plugin is never unloaded.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+
+struct weir_stage;
+
+namespace weir::plugin {
+
+struct loaded_stage {
+  std::string id, version, title;
+  std::vector<std::string> needs;
+  std::string source_type;
+  std::string kinds_json;
+  std::string options_schema;  // empty: takes no options
+  std::string plugin_name, plugin_version, vendor;
+  std::filesystem::path file;
+  weir_stage const* table = nullptr;
+};
+
+struct load_report {
+  std::vector<loaded_stage> stages;    // in dependency order
+  std::vector<base::error> problems;   // one per file or stage that was refused; each names the file and both sides
+};
+
+// `path`: directories (every *.so in them, by name) and single files. A directory that is missing is no problem.
+load_report load(std::vector<std::filesystem::path> const& path);
+
+// Dependency order of the chosen ones. Errors name the cycle or the missing stage. Pure.
+base::result<std::vector<loaded_stage>> in_order(std::vector<loaded_stage> stages);
+
+// The options against the stage's JSON Schema (draft 7); defaults of top-level properties are filled in.
+// `where` ("file:line:column") is named in the error.
+base::result<std::string> check_options(loaded_stage const& stage, std::string const& options_json,
+                                        std::string const& where);
+
+}  // namespace weir::plugin

@@ -1,0 +1,50 @@
+// What an answer means for the load, for a retry and for the objects it carried. One table, one function.
+#pragma once
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace weir::throttle {
+
+enum class method { get, post, patch, put, del };
+std::string_view name(method m);  // "GET", …
+
+enum class outcome {
+  ok,
+  overload,      // refused for lack of capacity; nothing was committed
+  unknown,       // sent, no usable answer: it may have been committed
+  stale,         // a reused idle connection was closed before a byte of the answer came
+  unreachable,   // nobody home: refused, DNS, TLS, Redis down; nothing was committed
+  lost_race,     // somebody else made the same object a moment before
+  too_large,     // split it
+  server_fault,  // some other 5xx
+  data,          // the request itself is wrong: 400, 404, 409, 412
+  credentials,   // 401, 403
+  cancelled,     // we stopped it, or it was never sent
+};
+std::string_view name(outcome o);
+
+// How an exchange ended, as far as classification needs it.
+struct observation {
+  method verb = method::get;
+  int status = 0;  // 0: no status line came
+  bool timed_out = false;
+  bool request_sent = false;        // at least a byte of the request was written
+  bool connection_reused = false;
+  bool reply_started = false;       // at least a byte of the answer came
+  bool cut = false;                 // the connection ended before the answer was whole
+  bool cancelled = false;
+  std::string_view content_type;    // of the answer
+  std::string_view body;            // of the answer, whole or its beginning
+};
+// Bodies: NetBox 4.7, section "Errors" of the recorded exchanges in tests/.
+outcome classify(observation const& seen);
+
+// RFC 9110 section 10.2.3, both forms: seconds, or an HTTP date (measured against `now`). At most 120 s.
+std::optional<std::chrono::milliseconds> retry_after(std::string_view header, std::chrono::system_clock::time_point now);
+
+// May the gate itself send it again, without anybody looking at NetBox first?
+bool may_repeat(method verb, outcome o);
+
+}  // namespace weir::throttle
