@@ -1,0 +1,63 @@
+// weir/json.hpp: stage.hpp with nlohmann::json, for those who want it. Everything handed to the host is valid UTF-8.
+#pragma once
+#include <weir/stage.hpp>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace weir {
+
+using json = nlohmann::json;
+
+// As JSON text; bytes that are no UTF-8 become U+FFFD instead of an exception.
+inline std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+// The stage's options; they have passed its schema. An empty object if there are none.
+inline json options(context const& c) {
+  if (c.options_json.empty()) return json::object();
+  json j = json::parse(c.options_json, nullptr, false);
+  if (!j.is_object()) throw error("the options handed to the stage are no JSON object", {}, WEIR_E_INVALID);
+  return j;
+}
+
+// Text that came from `target` as JSON. Throws source_error that names the target and the place of the fault.
+inline json parse(std::string_view target, std::string_view body, unsigned http_status = 200) {
+  std::string const answer = "the answer of " + std::string{target};
+  if (body.empty()) throw source_error(answer + " is empty", http_status);
+  try {
+    return json::parse(body);
+  } catch (json::parse_error const& e) {
+    std::string_view why = e.what();
+    if (auto const at = why.find("syntax error"); at != why.npos) why.remove_prefix(at);
+    std::string message = answer + " is no JSON: " + std::string{why.substr(0, 160)} + " at byte " +
+                          std::to_string(e.byte) + " of " + std::to_string(body.size());
+    if (e.byte > body.size()) message += ": truncated?";
+    if (auto const first = body.find_first_not_of(" \t\r\n"); first != body.npos && body[first] == '<') {
+      message += ": it looks like a web page";
+    }
+    throw source_error(message, http_status);
+  }
+}
+
+// The `data` member of an answer, as Proxmox VE wraps all of its own.
+inline json data(std::string_view target, reply const& r) {
+  json j = parse(target, r.body(), r.http_status());
+  if (!j.is_object() || !j.contains("data")) {
+    throw source_error("the answer of " + std::string{target} + " has no member \"data\"", r.http_status());
+  }
+  return std::move(j["data"]);
+}
+
+// [any] GET, parse, unwrap. Throws source_error.
+inline json fetch(run const& r, std::string_view target) { return data(target, r.fetch(target)); }
+
+// [any] One desired object.
+inline void emit(run const& r, std::string_view kind, json const& key, json const& fields) {
+  r.emit_json(kind, dump(key), dump(fields));
+}
+
+// [stage] Everything of this kind in this scope has been emitted.
+inline void complete(run const& r, std::string_view kind, json const& scope) { r.complete_json(kind, dump(scope)); }
+
+}  // namespace weir
