@@ -1,0 +1,42 @@
+# A thin wrapping of the CMake presets. `make help` lists the targets.
+#   WERROR=1  warnings are errors      JOBS=N  compile jobs (default: one per core)
+PRESET ?= release
+BUILD := build/$(PRESET)
+CONFIGURE_OPTIONS := -DWEIR_WERROR=$(if $(WERROR),ON,OFF)
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+.PHONY: help build demo test test-netbox bench format install install-packages clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
+
+install-packages: ## Debian packages that are missing (apt, with sudo where needed)
+	@scripts/install-packages build
+	@scripts/install-packages --optional optional
+
+build: install-packages ## everything, into build/release (PRESET=debug, asan-ubsan, tsan for others)
+	cmake --preset $(PRESET) $(CONFIGURE_OPTIONS)
+	cmake --build --preset $(PRESET) $(if $(JOBS),-j $(JOBS))
+
+demo: build ## a simulated Proxmox VE cluster into a simulated NetBox
+	$(BUILD)/weir demo
+
+test: build ## all tests that need nothing but Debian's packages
+	ctest --preset $(PRESET) --no-tests=error -j $(or $(JOBS),$(shell nproc))
+
+test-netbox: build ## the tests against a real NetBox (PostgreSQL, Redis, NetBox from PyPI), brought up and down on loopback
+	tests/netbox/netbox-lab install
+	ctest --preset netbox --no-tests=error
+
+bench: build ## requests, time and memory of syncs against the simulators
+	python3 tests/bench/sync.py --weir $(BUILD)/weir --sim $(BUILD)/weir-sim
+
+format: ## clang-format over all sources
+	@scripts/install-packages format
+	git ls-files -z -- '*.hpp' '*.cpp' '*.h' '*.c' | xargs -0 clang-format-14 -i
+
+install: build ## into PREFIX (default /usr/local); DESTDIR is honoured
+	cmake --install $(BUILD) --prefix $(or $(PREFIX),/usr/local)
+
+clean: ## forget the build of PRESET
+	rm -rf $(BUILD)
