@@ -1,0 +1,447 @@
+"""What the Python tests share: the program under test, the simulators, a NetBox client, a counting proxy. Stdlib only.
+
+From the environment: WEIR_BINARY and WEIR_SIM (default build/release/weir and weir-sim of this tree).
+"""
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+import urllib.parse
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parents[2]
+WEIR = Path(os.environ.get("WEIR_BINARY", TREE / "build/release/weir"))
+SIM = Path(os.environ.get("WEIR_SIM", TREE / "build/release/weir-sim"))
+
+EXIT_DONE, EXIT_PARTIAL, EXIT_GUARD = 0, 3, 4
+EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CREDENTIALS, EXIT_CONFIG, EXIT_INTERRUPTED = 64, 69, 77, 78, 130
+
+COUNTS = ("seen", "created", "updated", "deleted", "unchanged", "kept", "skipped", "failed", "deferred")
+WRITES = ("POST", "PATCH", "PUT", "DELETE")
+
+
+# ---------------------------------------------------------------- HTTP
+
+class Response:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def request(method, url, body=None, headers=None, timeout=60):
+    """One request on a connection of its own. A body that is not bytes is sent as JSON."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    headers = dict(headers or {})
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+        headers.setdefault("Content-Type", "application/json")
+    try:
+        connection.request(method, parts.path + ("?" + parts.query if parts.query else ""), body, headers)
+        answer = connection.getresponse()
+        return Response(answer.status, answer.headers, answer.read())
+    finally:
+        connection.close()
+
+
+class NetBox:
+    """Just enough of NetBox's REST API to look at it and to prepare it. Raises on anything but success."""
+
+    def __init__(self, url, token):
+        self.url = url.rstrip("/")
+        self.headers = {"Authorization": ("Bearer " if token.startswith("nbt_") else "Token ") + token}
+
+    def call(self, method, path, body=None):
+        answer = request(method, f"{self.url}/api/{path}", body, self.headers)
+        if not 200 <= answer.status < 300:
+            raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:400]!r}")
+        return answer.json() if answer.body else None
+
+    def all(self, path, **filters):
+        """Every object of a list, by cursor: offset paging may skip rows where the order is not total."""
+        objects, start = [], 0
+        while True:
+            query = urllib.parse.urlencode({**filters, "limit": 500, "start": start}, doseq=True)
+            page = self.call("GET", f"{path}/?{query}")
+            objects += page["results"]
+            if not page["next"]:
+                return objects
+            start = page["results"][-1]["id"] + 1
+
+    def count(self, path, **filters):
+        return self.call("GET", f"{path}/?{urllib.parse.urlencode({**filters, 'limit': 1})}")["count"]
+
+    def create(self, path, **fields):
+        return self.call("POST", f"{path}/", fields)
+
+    def change(self, path, number, **fields):
+        return self.call("PATCH", f"{path}/{number}/", fields)
+
+
+class CountingProxy:
+    """A reverse proxy that counts requests by method and the most that were in flight at once."""
+
+    def __init__(self, target):
+        outer = self
+        self.lock = threading.Lock()
+        self.reset()
+        where = urllib.parse.urlsplit(target)
+
+        class handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length) if length else None
+                with outer.lock:
+                    outer.in_flight += 1
+                    outer.peak_in_flight = max(outer.peak_in_flight, outer.in_flight)
+                    outer.seen.append((self.command, self.path, body))
+                try:
+                    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=300)
+                    headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "keep-alive")}
+                    connection.request(self.command, self.path, body, headers)
+                    answer = connection.getresponse()
+                    content = answer.read()
+                    connection.close()
+                finally:
+                    # Before the answer goes out: the client may send its next request as soon as it has read this one.
+                    with outer.lock:
+                        outer.in_flight -= 1
+                self.send_response_only(answer.status, answer.reason)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("transfer-encoding", "connection", "content-length", "keep-alive"):
+                        self.send_header(name, value)
+                if answer.status not in (204, 304):
+                    self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_OPTIONS = forward
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def reset(self):
+        with self.lock:
+            self.in_flight = self.peak_in_flight = 0
+            self.seen = []
+
+    def by_method(self):
+        with self.lock:
+            counts = {}
+            for method, _, _ in self.seen:
+                counts[method] = counts.get(method, 0) + 1
+            return counts
+
+    def writes(self):
+        return sum(n for method, n in self.by_method().items() if method in WRITES)
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class ScriptedServer:
+    """Answers every request with the same thing: `answer(method, path) -> (status, content type, body)`."""
+
+    def __init__(self, answer):
+        outer = self
+        self.seen = []
+
+        class handler(http.server.BaseHTTPRequestHandler):
+            def reply(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                self.rfile.read(length)
+                outer.seen.append((self.command, self.path))
+                status, kind, body = answer(self.command, self.path)
+                body = body.encode() if isinstance(body, str) else body
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = reply
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+# ---------------------------------------------------------------- simulators
+
+class Simulator:
+    """A weir-sim process: a simulated Proxmox VE or NetBox with its control paths."""
+
+    def __init__(self, kind, *arguments):
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen([str(SIM), kind, *map(str, arguments)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=self.log)
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait(10)
+            raise RuntimeError(f"weir-sim {kind} {arguments} ended with {self.process.returncode}: {self.stderr()}")
+        self.about = json.loads(line)
+        self.url = self.about["url"].rstrip("/")
+        # Control goes over plain HTTP also where the service itself speaks TLS.
+        self.control = self.about.get("control", self.url).rstrip("/")
+
+    def stderr(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def _control(self, method, path, body=None):
+        answer = request(method, f"{self.control}/_sim/{path}", body)
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} /_sim/{path}: {answer.status} {answer.body[:400]!r}")
+        return answer.json() if answer.body else None
+
+    @property
+    def model(self):
+        return self._control("GET", "model")
+
+    @model.setter
+    def model(self, value):
+        self._control("PUT", "model", value)
+
+    @contextlib.contextmanager
+    def changed_model(self):
+        """with source.changed_model() as model: model[…] = …"""
+        model = self.model
+        yield model
+        self.model = model
+
+    def requests(self):
+        return self._control("GET", "requests")
+
+    def faults(self, faults):
+        self._control("PUT", "faults", faults)
+
+    def options(self, **options):
+        self._control("PUT", "options", options)
+
+    def reset_counters(self):
+        self._control("POST", "reset-counters")
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+
+
+# ---------------------------------------------------------------- weir
+
+class Outcome:
+    """How a run of weir ended."""
+
+    def __init__(self, arguments, exit_code, stdout, stderr, peak_kib, seconds):
+        self.arguments, self.exit_code, self.stdout, self.stderr = arguments, exit_code, stdout, stderr
+        self.peak_kib, self.seconds = peak_kib, seconds
+
+    @property
+    def json(self):
+        try:
+            return json.loads(self.stdout)
+        except ValueError as e:
+            raise AssertionError(f"stdout of {self} is no JSON ({e}):\n{self.stdout[:2000]}") from None
+
+    def result(self, stage, source=None):
+        found = [r for r in self.json["results"] if r["stage"] == stage and source in (None, r["source"])]
+        if len(found) != 1:
+            raise AssertionError(f"{len(found)} results of stage {stage} in {self.json['results']}")
+        return found[0]
+
+    def __str__(self):
+        return f"weir {' '.join(self.arguments)} (exit code {self.exit_code})\n--- stdout\n{self.stdout[-4000:]}\n--- stderr\n{self.stderr[-6000:]}"
+
+
+def to_yaml(value, indent=0):
+    """Block YAML of dicts, lists and scalars; strings are quoted as JSON, which YAML reads."""
+    pad = "  " * indent
+    if isinstance(value, dict) and value:
+        return "".join(f"{pad}{key}:{_nested(item, indent)}" for key, item in value.items())
+    if isinstance(value, list) and value:
+        return "".join(f"{pad}-{_nested(item, indent)}" for item in value)
+    return f"{pad}{json.dumps(value)}\n"
+
+
+def _nested(value, indent):
+    if isinstance(value, (dict, list)) and value:
+        return "\n" + to_yaml(value, indent + 1)
+    return " " + json.dumps(value, ensure_ascii=False) + "\n"
+
+
+class Workspace:
+    """A temporary folder with a configuration, token files and a state folder."""
+
+    def __init__(self):
+        self.path = Path(tempfile.mkdtemp(prefix="weir-test-"))
+        (self.path / "state").mkdir()
+
+    def close(self):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def file(self, name, text, mode=0o600):
+        path = self.path / name
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def config(self, netbox_url, netbox_token, sources, name="weir.yaml", **more):
+        """sources: {name: {"url" or "urls", "token_id", "token", further keys}}. Further keys go to the top level;
+        a key `netbox` is merged into that section. Returns the file's path."""
+        netbox = {"url": netbox_url, "token_file": str(self.file("netbox.token", netbox_token + "\n"))}
+        netbox.update(more.pop("netbox", {}))
+        sections = {}
+        for source, given in sources.items():
+            given = dict(given)
+            settings = {"type": "proxmox", "urls": given.pop("urls", None) or [given.pop("url")]}
+            if "token" in given:
+                settings["token_file"] = str(self.file(f"{source}.token", given.pop("token") + "\n"))
+            settings.update(given)
+            sections[source] = settings
+        document = {"profile": "conservative", "netbox": netbox, "sources": sections,
+                    "state_dir": str(self.path / "state"), **more}
+        document = {key: value for key, value in document.items() if value is not None}
+        return self.file(name, to_yaml(document), 0o644)
+
+    def weir(self, *arguments, env=None, timeout=300, interrupt_when=None):
+        """Runs weir in an environment that has nothing of the caller's. `interrupt_when`: called every 20 ms; SIGINT is
+        sent once it returns true."""
+        environment = {
+            "PATH": "/usr/bin:/bin", "HOME": str(self.path), "LANG": "C.UTF-8", "TMPDIR": str(self.path),
+            # Not UTC, and not a whole hour from it: instants must not depend on where weir runs.
+            "TZ": "Asia/Kolkata",
+        }
+        environment.update({k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "TSAN_", "LSAN_"))})
+        environment.update(env or {})
+        arguments = [str(a) for a in arguments]
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            began = time.monotonic()
+            process = subprocess.Popen([str(WEIR), *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                       env=environment, cwd=self.path)
+            interrupted = timed_out = False
+            while True:
+                # wait4 and not Popen.wait: it tells the peak memory of this one child.
+                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                if pid:
+                    break
+                if interrupt_when and not interrupted and interrupt_when():
+                    interrupted = True
+                    process.send_signal(signal.SIGINT)
+                if not timed_out and time.monotonic() - began > timeout:
+                    timed_out = True
+                    process.kill()
+                time.sleep(0.02)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            seconds = time.monotonic() - began
+            out.seek(0)
+            err.seek(0)
+            outcome = Outcome(arguments, process.returncode, out.read().decode(errors="replace"),
+                              err.read().decode(errors="replace"), usage.ru_maxrss, seconds)
+        if timed_out:
+            raise AssertionError(f"weir did not end within {timeout} s: {outcome}")
+        return outcome
+
+
+class WeirCase(unittest.TestCase):
+    """A test with a workspace, that ends everything it started."""
+
+    maxDiff = 4000
+
+    def setUp(self):
+        for program in (WEIR, SIM):
+            if not program.exists():
+                self.fail(f"{program} is not there: build first, or set WEIR_BINARY and WEIR_SIM")
+        self.workspace = Workspace()
+        self.addCleanup(self.workspace.close)
+
+    def simulator(self, kind, *arguments):
+        simulator = Simulator(kind, *arguments)
+        self.addCleanup(simulator.stop)
+        return simulator
+
+    def proxy(self, target):
+        proxy = CountingProxy(target)
+        self.addCleanup(proxy.close)
+        return proxy
+
+    def weir(self, *arguments, expect=EXIT_DONE, **options):
+        outcome = self.workspace.weir(*arguments, **options)
+        self.assertEqual(outcome.exit_code, expect, str(outcome))
+        # A sanitizer's complaint must never drown in an expected failure.
+        self.assertNotRegex(outcome.stderr, r"(AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:)", str(outcome))
+        return outcome
+
+    def assert_counts(self, outcome, stage, **expected):
+        got = outcome.result(stage)
+        self.assertEqual({k: got[k] for k in expected}, expected, f"stage {stage}: {got}\n{outcome}")
+
+
+class AccessLog:
+    """Requests that gunicorn wrote into the lab's access log since mark()."""
+
+    LINE = re.compile(r'^\[[^\]]+\] (\d{3}) (\d+)ms "(\S+) (\S+) [^"]*"')
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.offset = 0
+
+    def mark(self):
+        self.offset = self.path.stat().st_size
+        return self
+
+    def read(self):
+        """[(method, path, status, milliseconds)]. gunicorn writes a line after the answer went out: wait for quiet."""
+        size = -1
+        while size != self.path.stat().st_size:
+            size = self.path.stat().st_size
+            time.sleep(0.2)
+        with self.path.open("rb") as f:
+            f.seek(self.offset)
+            lines = f.read().decode(errors="replace").splitlines()
+        found = []
+        for line in lines:
+            match = self.LINE.match(line)
+            if not match:
+                raise AssertionError(f"no access log line: {line}")
+            found.append((match[3], match[4], int(match[1]), int(match[2])))
+        return found
+
+
+def count_by_method(seen):
+    counts = {}
+    for entry in seen:
+        counts[entry[0]] = counts.get(entry[0], 0) + 1
+    return counts
