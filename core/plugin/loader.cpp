@@ -1,0 +1,280 @@
+#include "core/plugin/loader.hpp"
+
+#include <elf.h>
+#include <fmt/format.h>
+#include <link.h>
+
+#define BOOST_DLL_USE_STD_FS
+#include <boost/dll/shared_library.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <fstream>
+#include <mutex>
+#include <set>
+#include <sstream>
+
+#include "core/plugin/options.hpp"
+#include "core/plugin/order.hpp"
+#include "core/plugin/utf8.hpp"
+#include "weir/abi.h"
+
+// The linker's name for the head of the program's own file: what plugins must be built for.
+extern "C" __attribute__((visibility("hidden"))) ElfW(Ehdr) const __ehdr_start;
+
+namespace weir::plugin {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The sizes of ABI 1.0. Structs only grow at their end, so these never change.
+constexpr std::size_t plugin_size_1_0 = offsetof(weir_plugin, reserved0) + sizeof(std::uint32_t);
+constexpr std::size_t stage_size_1_0 = offsetof(weir_stage, destroy) + sizeof(void*);
+// More stages than this in one file is no list but garbage.
+constexpr std::uint32_t max_stages = 1000;
+constexpr char exported[] = "weir_plugin_v1";
+
+base::error refuse(std::string what, std::string hint = {}) {
+  return base::fail(base::error_code::config, std::move(what), std::move(hint));
+}
+
+std::string machine_name(unsigned machine) {
+  switch (machine) {
+    case EM_386:
+      return "x86 (32 bit)";
+    case EM_X86_64:
+      return "x86-64";
+    case EM_ARM:
+      return "ARM (32 bit)";
+    case EM_AARCH64:
+      return "AArch64";
+    case EM_RISCV:
+      return "RISC-V";
+    case EM_PPC64:
+      return "POWER";
+    case EM_S390:
+      return "S/390";
+    default:
+      return fmt::format("machine {}", machine);
+  }
+}
+
+// Everything that can be told about a file without running any of its code. `file` has no symbolic links in it.
+base::result<void> check_file(fs::path const& file) {
+  auto const name = file.string();
+  std::error_code ec;
+  auto const status = fs::status(file, ec);
+  if (ec) return refuse(fmt::format("plugin {}: {}", name, ec.message()));
+  if (!fs::is_regular_file(status)) return refuse(fmt::format("plugin {} is no regular file", name));
+  constexpr auto others = fs::perms::group_write | fs::perms::others_write;
+  if ((status.permissions() & others) != fs::perms::none)
+    return refuse(fmt::format("plugin {} can be changed by others (mode {:04o})", name,
+                              static_cast<unsigned>(status.permissions() & fs::perms::mask)),
+                  "weir runs what is in this file: chmod go-w " + name);
+  auto const folder = file.parent_path();
+  auto const around = fs::status(folder, ec);
+  if (ec) return refuse(fmt::format("plugin {}: {}: {}", name, folder.string(), ec.message()));
+  if ((around.permissions() & fs::perms::others_write) != fs::perms::none &&
+      (around.permissions() & fs::perms::sticky_bit) == fs::perms::none)
+    return refuse(fmt::format("plugin {}: anybody can replace files in its directory (mode {:04o})", name,
+                              static_cast<unsigned>(around.permissions() & fs::perms::mask)),
+                  "chmod go-w " + folder.string());
+
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return refuse(fmt::format("plugin {} can't be opened for reading: {}", name, std::strerror(errno)));
+  ElfW(Ehdr) head{};
+  in.read(reinterpret_cast<char*>(&head), sizeof head);
+  auto const no_library = [&](std::string const& why) {
+    return refuse(fmt::format("plugin {} is no shared library: {}", name, why),
+                  "plugins are ELF shared objects (.so), built with weir's SDK");
+  };
+  if (in.gcount() == 0) return no_library("the file is empty");
+  if (in.gcount() < SELFMAG || std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0)
+    return no_library("it does not begin like an ELF file");
+  if (in.gcount() < static_cast<std::streamsize>(sizeof head)) return no_library("the file is cut off");
+  auto const& own = __ehdr_start;
+  if (head.e_ident[EI_CLASS] != own.e_ident[EI_CLASS] || head.e_ident[EI_DATA] != own.e_ident[EI_DATA] ||
+      head.e_machine != own.e_machine)
+    return refuse(fmt::format("plugin {} is built for {}{}, this weir for {}", name, machine_name(head.e_machine),
+                              head.e_ident[EI_DATA] != own.e_ident[EI_DATA] ? " of the other byte order" : "",
+                              machine_name(own.e_machine)),
+                  "take the plugin built for this machine");
+  if (head.e_type != ET_DYN) return no_library(fmt::format("its ELF type is {}, not a shared object", head.e_type));
+  return {};
+}
+
+// The version and the size at the head of a struct that a plugin brought.
+base::result<void> check_head(weir_head const& head, std::size_t least, std::string const& whose) {
+  if (head.abi_major != WEIR_ABI_MAJOR)
+    return refuse(fmt::format("{} is built for weir plugin ABI {}.{}, this weir speaks {}.{}", whose, head.abi_major,
+                              head.abi_minor, WEIR_ABI_MAJOR, WEIR_ABI_MINOR),
+                  head.abi_major > WEIR_ABI_MAJOR ? "update weir, or take an older build of the plugin"
+                                                  : "rebuild the plugin with this weir's SDK");
+  if (head.abi_minor > WEIR_ABI_MINOR)
+    return refuse(fmt::format("{} needs at least weir plugin ABI {}.{}, this weir speaks {}.{}", whose, head.abi_major,
+                              head.abi_minor, WEIR_ABI_MAJOR, WEIR_ABI_MINOR),
+                  "update weir, or build the plugin with a lower WEIR_TARGET_MINOR");
+  if (head.size < least)
+    return refuse(fmt::format("{} is too short: its struct has {} bytes, ABI {}.0 has {}", whose, head.size,
+                              WEIR_ABI_MAJOR, least),
+                  "set the head with WEIR_HEAD() of weir/abi.h");
+  return {};
+}
+
+bool good_id(std::string_view id) {
+  auto const letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  return !id.empty() && letter(id.front()) &&
+         std::all_of(id.begin(), id.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-'; });
+}
+
+// One stage's table, checked and copied. `whose`: the file and the plugin, for messages.
+base::result<loaded_stage> check_stage(weir_stage const* table, std::uint32_t index, std::string const& whose) {
+  auto const nth = fmt::format("{}: stage number {}", whose, index + 1);
+  if (table == nullptr) return refuse(nth + " is null");
+  if (auto good = check_head(table->h, stage_size_1_0, nth); !good) return good.error();
+  if (table->id == nullptr) return refuse(nth + " has a null pointer for its id");
+  if (!good_id(table->id))
+    return refuse(fmt::format("{} has the id \"{}\"", nth, repair_utf8(table->id)),
+                  "an id begins with a letter and holds a to z, 0 to 9 and '-' only");
+  auto const name = fmt::format("{}: stage \"{}\"", whose, table->id);
+  struct {
+    char const* what;
+    char const* text;
+  } const texts[] = {{"version", table->version},
+                     {"title", table->title},
+                     {"needs", table->needs},
+                     {"source_type", table->source_type},
+                     {"kinds_json", table->kinds_json}};
+  for (auto const& one : texts) {
+    if (one.text == nullptr) return refuse(fmt::format("{} has a null pointer for its {}", name, one.what));
+    if (!valid_utf8(one.text)) return refuse(fmt::format("{}: its {} is not UTF-8", name, one.what));
+  }
+  if (table->create == nullptr) return refuse(name + " has a null pointer for create()");
+  if (table->collect == nullptr) return refuse(name + " has a null pointer for collect()");
+  if (table->destroy == nullptr) return refuse(name + " has a null pointer for destroy()");
+
+  loaded_stage out;
+  out.id = table->id;
+  out.version = table->version;
+  out.title = table->title;
+  std::istringstream needs(table->needs);
+  for (std::string need; needs >> need;) {
+    if (!good_id(need)) return refuse(fmt::format("{} needs \"{}\", which is no stage id", name, need));
+    if (std::find(out.needs.begin(), out.needs.end(), need) == out.needs.end()) out.needs.push_back(need);
+  }
+  out.source_type = table->source_type;
+  out.kinds_json = table->kinds_json;
+  if (auto const wrong = kinds_problem(out.kinds_json); !wrong.empty()) return refuse(name + ": " + wrong);
+  if (table->options_schema != nullptr) {
+    out.options_schema = table->options_schema;
+    if (auto const wrong = schema_problem(out.options_schema); !wrong.empty()) return refuse(name + ": " + wrong);
+  }
+  out.table = table;
+  return out;
+}
+
+// Libraries stay loaded to the end of the process: their tables, threads and destructors may be in use anywhere.
+void keep(boost::dll::shared_library library) {
+  static std::mutex mutex;
+  static auto& kept = *new std::vector<boost::dll::shared_library>;
+  std::lock_guard const lock(mutex);
+  kept.push_back(std::move(library));
+}
+
+base::result<weir_plugin const*> open(fs::path const& file) {
+  namespace dll = boost::dll;
+  dll::shared_library library;
+  try {
+    // Only the throwing overload carries dlerror's text.
+    library.load(file, dll::load_mode::rtld_now | dll::load_mode::rtld_local);
+  } catch (std::exception const& e) {
+    return refuse(fmt::format("plugin {} can't be loaded: {}", file.string(), repair_utf8(e.what())),
+                  "an undefined symbol or a missing library: see ldd -r " + file.string());
+  }
+  auto const found = library.has(exported);
+  auto const* plugin = found ? &library.get<weir_plugin const>(exported) : nullptr;
+  keep(std::move(library));
+  if (plugin == nullptr)
+    return refuse(fmt::format("plugin {} does not export the symbol {}", file.string(), exported),
+                  "a weir plugin exports one data symbol, `const weir_plugin weir_plugin_v1` (weir/abi.h); a file that "
+                  "is no plugin does not belong into plugin_path");
+  return plugin;
+}
+
+void load_file(fs::path const& file, load_report& report, std::vector<loaded_stage>& found) {
+  auto const problem = [&](base::error e) { report.problems.push_back(std::move(e)); };
+  if (auto good = check_file(file); !good) return problem(good.error());
+  auto const opened = open(file);
+  if (!opened) return problem(opened.error());
+  auto const& plugin = **opened;
+  auto whose = "plugin " + file.string();
+  if (auto good = check_head(plugin.h, plugin_size_1_0, whose); !good) return problem(good.error());
+  struct {
+    char const* what;
+    char const* text;
+  } const texts[] = {{"name", plugin.name}, {"version", plugin.version}, {"vendor", plugin.vendor}};
+  for (auto const& one : texts) {
+    if (one.text == nullptr) return problem(refuse(fmt::format("{} has a null pointer for its {}", whose, one.what)));
+    if (!valid_utf8(one.text)) return problem(refuse(fmt::format("{}: its {} is not UTF-8", whose, one.what)));
+  }
+  if (plugin.stages == nullptr) return problem(refuse(whose + " has a null pointer for its list of stages"));
+  if (plugin.stage_count == 0 || plugin.stage_count > max_stages)
+    return problem(refuse(
+        fmt::format("{} says that it has {} stages; 1 to {} are possible", whose, plugin.stage_count, max_stages)));
+  for (std::uint32_t i = 0; i < plugin.stage_count; ++i) {
+    auto stage = check_stage(plugin.stages[i], i, whose);
+    if (!stage) {
+      problem(stage.error());
+      continue;
+    }
+    stage->file = file;
+    stage->plugin_name = plugin.name;
+    stage->plugin_version = plugin.version;
+    stage->vendor = plugin.vendor;
+    found.push_back(std::move(*stage));
+  }
+}
+
+}  // namespace
+
+load_report load(std::vector<fs::path> const& path) {
+  load_report report;
+  std::vector<fs::path> files;
+  for (auto const& entry : path) {
+    std::error_code ec;
+    if (!fs::is_directory(entry, ec)) {
+      if (fs::exists(fs::symlink_status(entry, ec)))
+        files.push_back(entry);
+      else if (entry.extension() == ".so")
+        report.problems.push_back(refuse(fmt::format("plugin {}: there is no such file", entry.string())));
+      continue;
+    }
+    std::vector<fs::path> here;
+    fs::directory_iterator at(entry, ec);
+    for (; !ec && at != fs::directory_iterator(); at.increment(ec))
+      if (at->path().extension() == ".so") here.push_back(at->path());
+    if (ec) report.problems.push_back(refuse(fmt::format("plugin directory {}: {}", entry.string(), ec.message())));
+    std::sort(here.begin(), here.end());
+    files.insert(files.end(), here.begin(), here.end());
+  }
+
+  std::vector<loaded_stage> found;
+  std::set<fs::path> seen;
+  for (auto const& file : files) {
+    std::error_code ec;
+    auto const real = fs::canonical(file, ec);
+    if (ec) {
+      report.problems.push_back(refuse(fmt::format("plugin {}: {}", file.string(), ec.message())));
+      continue;
+    }
+    // The same file by another name is not a second plugin.
+    if (seen.insert(real).second) load_file(real, report, found);
+  }
+  auto sorted = sort_out(std::move(found));
+  report.stages = std::move(sorted.stages);
+  for (auto& one : sorted.problems) report.problems.push_back(std::move(one));
+  return report;
+}
+
+}  // namespace weir::plugin

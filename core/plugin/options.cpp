@@ -1,0 +1,325 @@
+#include "core/plugin/options.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <valijson/adapters/nlohmann_json_adapter.hpp>
+#include <valijson/schema.hpp>
+#include <valijson/schema_parser.hpp>
+#include <valijson/validator.hpp>
+
+#include "core/base/text.hpp"
+#include "core/plugin/loader.hpp"
+
+namespace weir::plugin {
+namespace {
+
+using nlohmann::json;
+using adapter = valijson::adapters::NlohmannJsonAdapter;
+using path = std::vector<std::string>;
+
+// Throws what valijson throws when the schema is none.
+void compile(json const& document, valijson::Schema& out) {
+  valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
+  parser.populateSchema(adapter(document), out);
+}
+
+json const* follow(json const& root, json const* schema) {
+  // A chain of references is short; a longer one goes in a circle.
+  for (int i = 0; i < 16 && schema && schema->is_object() && schema->contains("$ref"); ++i) {
+    auto const& ref = (*schema)["$ref"];
+    if (!ref.is_string() || ref.get_ref<std::string const&>().rfind('#', 0) != 0) return nullptr;
+    try {
+      schema = &root.at(json::json_pointer(ref.get_ref<std::string const&>().substr(1)));
+    } catch (json::exception const&) {
+      return nullptr;
+    }
+  }
+  return schema && schema->is_object() ? schema : nullptr;
+}
+
+// The part of the schema that speaks about the value at `where`; null where it can't be told.
+json const* schema_at(json const& root, path const& where) {
+  json const* at = follow(root, &root);
+  for (auto const& step : where) {
+    if (!at) return nullptr;
+    json const* next = nullptr;
+    if (auto const all = at->find("properties"); all != at->end() && all->is_object() && all->contains(step))
+      next = &(*all)[step];
+    else if (auto const items = at->find("items"); items != at->end() && items->is_object())
+      next = &*items;
+    else if (auto const more = at->find("additionalProperties"); more != at->end() && more->is_object())
+      next = &*more;
+    at = follow(root, next);
+  }
+  return at;
+}
+
+json const* value_at(json const& root, path const& where) {
+  json const* at = &root;
+  for (auto const& step : where) {
+    if (at->is_object() && at->contains(step)) {
+      at = &(*at)[step];
+    } else if (at->is_array()) {
+      std::size_t index = 0;
+      if (std::from_chars(step.data(), step.data() + step.size(), index).ec != std::errc{} || index >= at->size())
+        return nullptr;
+      at = &(*at)[index];
+    } else {
+      return nullptr;
+    }
+  }
+  return at;
+}
+
+// "keep.daily", "storages[2]"; empty for the options as a whole.
+std::string spell(json const& root, path const& where) {
+  std::string out;
+  json const* at = &root;
+  path so_far;
+  for (auto const& step : where) {
+    if (at && at->is_array())
+      out += '[' + step + ']';
+    else
+      out += (out.empty() ? "" : ".") + step;
+    so_far.push_back(step);
+    at = value_at(root, so_far);
+  }
+  return out;
+}
+
+std::string type_words(std::string const& type) {
+  if (type == "boolean") return "true or false";
+  if (type == "integer") return "a whole number";
+  if (type == "number") return "a number";
+  if (type == "string") return "text";
+  if (type == "array") return "a list";
+  if (type == "object") return "a mapping";
+  if (type == "null") return "nothing (null)";
+  return type;
+}
+
+// What the schema wants, in words: "a whole number from 1 to 10", "one of \"a\", \"b\"". Empty if it can't be told.
+std::string expected(json const& root, json const* schema) {
+  if (!schema) return {};
+  if (auto const c = schema->find("const"); c != schema->end()) return c->dump();
+  std::vector<std::string> parts;
+  if (auto const e = schema->find("enum"); e != schema->end() && e->is_array()) {
+    for (auto const& value : *e) parts.push_back(value.dump());
+    return "one of " + base::join(parts);
+  }
+  for (char const* any : {"anyOf", "oneOf"})
+    if (auto const list = schema->find(any); list != schema->end() && list->is_array()) {
+      for (auto const& one : *list)
+        if (auto words = expected(root, follow(root, &one)); !words.empty()) parts.push_back(std::move(words));
+      return base::join(parts, " or ");
+    }
+  std::string out;
+  if (auto const type = schema->find("type"); type != schema->end()) {
+    if (type->is_string()) out = type_words(type->get<std::string>());
+    if (type->is_array()) {
+      for (auto const& one : *type)
+        if (one.is_string()) parts.push_back(type_words(one.get<std::string>()));
+      out = base::join(parts, " or ");
+    }
+  }
+  auto const limit = [&](char const* key) -> std::string {
+    auto const at = schema->find(key);
+    return at != schema->end() && at->is_number() ? at->dump() : std::string{};
+  };
+  auto const range = [&](std::string const& low, std::string const& high, char const* unit) {
+    if (!low.empty() && !high.empty())
+      out += " from " + low + " to " + high + unit;
+    else if (!low.empty())
+      out += " of at least " + low + unit;
+    else if (!high.empty())
+      out += " of at most " + high + unit;
+  };
+  range(limit("minimum"), limit("maximum"), "");
+  if (auto const low = limit("exclusiveMinimum"); !low.empty()) out += " above " + low;
+  if (auto const high = limit("exclusiveMaximum"); !high.empty()) out += " below " + high;
+  if (auto const step = limit("multipleOf"); !step.empty()) out += ", a multiple of " + step;
+  range(limit("minLength"), limit("maxLength"), " characters");
+  range(limit("minItems"), limit("maxItems"), " items");
+  if (auto const p = schema->find("pattern"); p != schema->end() && p->is_string())
+    out += " that matches " + p->get<std::string>();
+  if (auto const f = schema->find("format"); f != schema->end() && f->is_string())
+    out += " in the format " + f->get<std::string>();
+  if (auto const u = schema->find("uniqueItems"); u != schema->end() && *u == true) out += " without repetitions";
+  return out;
+}
+
+// Text is not shown unless the schema lists what it may be: an option may be a password.
+std::string shown(json const* value, json const* schema) {
+  if (!value) return "missing";
+  if (value->is_boolean() || value->is_number() || value->is_null()) return value->dump();
+  if (value->is_string() && schema && schema->contains("enum")) return base::shorten(value->dump(), 60);
+  if (value->is_string()) return "text";
+  return value->is_array() ? "a list" : "a mapping";
+}
+
+// Members of the object at `where` that a closed schema ("additionalProperties": false) does not have.
+std::vector<std::string> unknown_members(json const* schema, json const* value) {
+  std::vector<std::string> out;
+  if (!schema || !value || !value->is_object() || schema->contains("patternProperties")) return out;
+  if (auto const more = schema->find("additionalProperties"); more == schema->end() || *more != false) return out;
+  auto const all = schema->find("properties");
+  for (auto const& [key, ignored] : value->items())
+    if (all == schema->end() || !all->contains(key)) out.push_back(key);
+  return out;
+}
+
+std::vector<std::string> member_names(json const* schema) {
+  std::vector<std::string> out;
+  if (!schema) return out;
+  if (auto const all = schema->find("properties"); all != schema->end() && all->is_object())
+    for (auto const& [key, ignored] : all->items()) out.push_back(key);
+  return out;
+}
+
+struct findings {
+  std::vector<std::string> lines;
+  std::string hint;
+};
+
+// valijson's errors, leaves first, turned into one line per place.
+findings explain(json const& schema, json const& given, json const& full, valijson::ValidationResults const& results) {
+  findings out;
+  std::set<std::string> told;
+  auto const say = [&](std::string line, std::string hint) {
+    if (!told.insert(line).second) return;
+    out.lines.push_back(std::move(line));
+    if (out.hint.empty()) out.hint = std::move(hint);
+  };
+  auto const each = [&](bool wrappers) {
+    for (auto const& e : results) {
+      // "Failed to validate against …" only repeats on the way up what was said below.
+      if ((e.description.rfind("Failed to validate ", 0) == 0) != wrappers) continue;
+      path where;
+      for (auto const& step : e.context)
+        if (step.size() > 2 && step.front() == '[' && step.back() == ']')
+          where.push_back(step.substr(1, step.size() - 2));
+      auto const* part = schema_at(schema, where);
+      auto const* value = value_at(full, where);
+      auto const place = spell(full, where);
+      auto const inside = place.empty() ? std::string{} : place + ".";
+
+      if (auto const unknown = unknown_members(part, value);
+          !unknown.empty() && e.description.rfind("Object contains a property", 0) == 0) {
+        auto const known = member_names(part);
+        for (auto const& key : unknown) {
+          auto line = "unknown option " + inside + key;
+          if (auto const near = base::nearest(key, known)) line += " (did you mean " + inside + *near + "?)";
+          say(std::move(line), known.empty() ? "there are no options here" : "options here: " + base::join(known));
+        }
+        continue;
+      }
+      static constexpr std::string_view missing = "Missing required property '";
+      if (e.description.rfind(missing, 0) == 0) {
+        auto const key = e.description.substr(missing.size(), e.description.rfind('\'') - missing.size());
+        auto deeper = where;
+        deeper.push_back(key);
+        auto const words = expected(schema, schema_at(schema, deeper));
+        say("option " + inside + key + " is missing" + (words.empty() ? "" : ": expected " + words), {});
+        continue;
+      }
+      auto const words = expected(schema, part);
+      auto line = (place.empty() ? std::string("the options") : place) + ": " +
+                  (words.empty() ? e.description : "expected " + words) + ", is " + shown(value, part);
+      if (value && value->is_string() && part && part->contains("enum")) {
+        std::vector<std::string> choices;
+        for (auto const& choice : (*part)["enum"])
+          if (choice.is_string()) choices.push_back(choice.get<std::string>());
+        if (auto const near = base::nearest(value->get<std::string>(), choices))
+          line += ", did you mean \"" + *near + "\"?";
+      }
+      if (!where.empty() && !value_at(given, {where.front()})) line += " (the plugin's own default)";
+      std::string hint;
+      if (part && part->contains("description") && (*part)["description"].is_string())
+        hint = place + ": " + (*part)["description"].get<std::string>();
+      say(std::move(line), std::move(hint));
+    }
+  };
+  each(false);
+  if (out.lines.empty()) each(true);
+  return out;
+}
+
+}  // namespace
+
+std::string kinds_problem(std::string const& kinds_json) {
+  auto const kinds = json::parse(kinds_json, nullptr, false);
+  if (kinds.is_discarded()) return "kinds_json is not JSON";
+  if (!kinds.is_array()) return "kinds_json is no JSON array";
+  for (auto const& kind : kinds) {
+    if (kind.is_string()) continue;
+    if (!kind.is_object() || !kind.contains("kind") || !kind["kind"].is_string())
+      return "kinds_json: every entry is the id of a built-in kind or an object with a member \"kind\", not " +
+             base::shorten(kind.dump(), 60);
+  }
+  return {};
+}
+
+std::string schema_problem(std::string const& schema_json) {
+  auto const schema = json::parse(schema_json, nullptr, false);
+  if (schema.is_discarded()) return "options_schema is not JSON";
+  if (!schema.is_object()) return "options_schema is no JSON object";
+  try {
+    valijson::Schema compiled;
+    compile(schema, compiled);
+  } catch (std::exception const& e) {
+    return std::string("options_schema is no JSON Schema: ") + e.what();
+  }
+  return {};
+}
+
+base::result<std::string> check_options(loaded_stage const& stage, std::string const& options_json,
+                                        std::string const& where) {
+  auto const refuse = [&](std::string const& what, std::string hint) {
+    return base::fail(base::error_code::config,
+                      fmt::format("{}{}options of stage \"{}\": {}", where, where.empty() ? "" : ": ", stage.id, what),
+                      std::move(hint));
+  };
+  auto given = json::parse(options_json, nullptr, false);
+  if (given.is_discarded()) return refuse("not JSON", {});
+  // `nodes:` with nothing behind it is null in YAML and means "no options".
+  if (given.is_null()) given = json::object();
+  if (!given.is_object()) return refuse("expected a mapping, is " + shown(&given, nullptr), {});
+
+  if (stage.options_schema.empty()) {
+    if (given.empty()) return std::string("{}");
+    std::vector<std::string> keys;
+    for (auto const& [key, ignored] : given.items()) keys.push_back(key);
+    return refuse("it takes none, but has " + base::join(keys), "remove them");
+  }
+  auto const schema = json::parse(stage.options_schema, nullptr, false);
+  if (!schema.is_object()) return refuse("the stage's own schema is no JSON object", "this is a fault of the plugin");
+
+  auto full = given;
+  if (auto const* top = follow(schema, &schema))
+    if (auto const all = top->find("properties"); all != top->end() && all->is_object())
+      for (auto const& [key, property] : all->items()) {
+        auto const* part = follow(schema, &property);
+        if (part && part->contains("default") && !full.contains(key)) full[key] = (*part)["default"];
+      }
+  try {
+    valijson::Schema compiled;
+    compile(schema, compiled);
+    valijson::ValidationResults results;
+    valijson::Validator validator;
+    if (!validator.validate(compiled, adapter(full), &results)) {
+      auto found = explain(schema, given, full, results);
+      return refuse(base::join(found.lines, "; "), std::move(found.hint));
+    }
+    return full.dump();
+  } catch (std::exception const& e) {
+    // Also from std::regex, for a pattern that is none.
+    return refuse(std::string("they can't be checked: ") + e.what(), "this is a fault of the plugin's schema");
+  }
+}
+
+}  // namespace weir::plugin
