@@ -1,0 +1,91 @@
+// Stage `nodes`: the cluster and its nodes, with what NetBox wants to have first (types, role, site).
+#include <string>
+#include <weir/json.hpp>
+
+#include "proxmox/answers.hpp"
+#include "proxmox/text.hpp"
+
+namespace weir::nodes {
+namespace {
+
+using proxmox::slug;
+
+class nodes {
+ public:
+  static constexpr info about{
+      .id = "nodes",
+      .version = "1.0.0",
+      .title = "Proxmox nodes as devices",
+      .kinds_json = R"(["extras.customfield","extras.tag","virtualization.clustertype","virtualization.cluster",
+                        "dcim.manufacturer","dcim.devicetype","dcim.devicerole","dcim.site","dcim.device"])",
+      .options_schema = R"({"type":"object","additionalProperties":false,"properties":{
+          "site":{"type":"string","minLength":1,"maxLength":100,
+                  "description":"Name of the site, existing or new, of the cluster and of new devices; default: the source's name"},
+          "device_role":{"type":"string","minLength":1,"maxLength":100,"default":"Proxmox node",
+                         "description":"Name of the role of new devices"},
+          "device_type":{"type":"string","minLength":1,"maxLength":100,"default":"Proxmox VE node",
+                         "description":"Model of new devices, of the manufacturer Proxmox"}}})"};
+
+  explicit nodes(context const& c) {
+    json const o = options(c);
+    site_ = o.value("site", "");
+    role_ = o.value("device_role", "Proxmox node");
+    type_ = o.value("device_type", "Proxmox VE node");
+  }
+
+  void collect(run& r) const {
+    auto const cluster = proxmox::read_cluster(r);
+    std::string const site_name = site_.empty() ? std::string{r.source()} : site_;
+    json const site{{"slug", slug(site_name)}};
+    json const role{{"slug", slug(role_)}};
+    json const type{{"manufacturer", {{"slug", "proxmox"}}}, {"slug", slug(type_)}};
+    json const cluster_type{{"slug", "proxmox-ve"}};
+    json const cluster_key = proxmox::cluster_key(r.source(), cluster.name);
+
+    proxmox::emit_source_field(r, {"virtualization.cluster", "dcim.device"});
+    proxmox::emit_weir_tag(r);
+    emit(r, "virtualization.clustertype", cluster_type, {{"name", "Proxmox VE"}});
+    emit(r, "dcim.manufacturer", {{"slug", "proxmox"}}, {{"name", "Proxmox"}});
+    emit(r, "dcim.devicetype", type, {{"model", type_}});
+    emit(r, "dcim.devicerole", role, {{"name", role_}, {"color", "00bcd4"}, {"vm_role", false}});
+    emit(r, "dcim.site", site, {{"name", site_name}, {"status", "active"}});
+    emit(r, "virtualization.cluster", cluster_key,
+         {{"type", cluster_type},
+          {"status", "active"},
+          {"scope_type", "dcim.site"},
+          {"scope_id", site},
+          {"tags", {proxmox::weir_tag}}});
+
+    std::uint64_t done = 0;
+    for (auto const& node : cluster.nodes) {
+      r.check();
+      std::string const name = proxmox::text(node, "name");
+      // People know better than Proxmox VE what machine it is and where it stands: only new devices get these three.
+      json created{{"device_type", type}, {"role", role}, {"site", site}};
+      json fields{{"cluster", cluster_key}, {"tags", {proxmox::weir_tag}}};
+      if (auto const online = proxmox::flag(node, "online")) {
+        fields["status"] = *online ? "active" : "offline";
+      } else {
+        created["status"] = "offline";
+      }
+      fields["$create"] = std::move(created);
+      emit(r, "dcim.device", proxmox::device_key(r.source(), name), fields);
+      r.progress(++done, cluster.nodes.size(), name);
+    }
+
+    if (!cluster.quorate) {
+      r.notice(level::warn, "the cluster " + cluster.name + " has no quorum: no node of it is taken for gone",
+               "look at `pvecm status` on a node");
+    } else if (!cluster.nodes.empty()) {
+      complete(r, "dcim.device", proxmox::scope_of(r.source()));
+    }
+  }
+
+ private:
+  std::string site_, role_, type_;
+};
+
+}  // namespace
+}  // namespace weir::nodes
+
+WEIR_PLUGIN("nodes", "1.0.0", "weir", weir::nodes::nodes);
