@@ -1,0 +1,30 @@
+// Desired objects against what NetBox holds. Deterministic: the same input in any order gives the same plan.
+#pragma once
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/engine/collected.hpp"
+#include "core/engine/plan.hpp"
+
+namespace weir::engine {
+
+struct diff_rules {
+  std::string source, stage;     // for failures; `source` is what the mark must say
+  std::size_t max_deletes = 10;  // the larger of this and
+  std::size_t max_deletes_percent = 20;  // this share of what is ours in the scopes may be deleted
+};
+
+// The top-level fields that must be in the world's table of `k` before diff() is called: for objects of it that are
+// wanted, or (with nothing wanted) for being referred to.
+std::set<std::string> fields_needed(netbox::kind const& k, std::vector<desired> const& wanted, bool scoped);
+
+// Every kind that `wanted` objects of `k` refer to, directly or through keys.
+std::set<std::string> kinds_needed(netbox::registry const& kinds, netbox::kind const& k);
+
+// `scopes`: declared complete, JSON objects. The world is moved to the state after the plan: what is planned counts as
+// there for the stages that follow.
+kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted, std::vector<std::string> const& scopes,
+               diff_rules const& rules);
+
+}  // namespace weir::engine

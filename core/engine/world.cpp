@@ -1,0 +1,159 @@
+#include "core/engine/world.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/text.hpp"
+#include "core/netbox/value.hpp"
+
+namespace weir::engine {
+
+using nlohmann::json;
+
+std::string index_text(std::vector<std::string> const& members, json const& object, bool fold) {
+  json values = json::array();
+  for (auto const& m : members) {
+    json value = netbox::at(object, m);
+    if (fold && value.is_string()) value = base::lower(value.get_ref<std::string const&>());
+    values.push_back(std::move(value));
+  }
+  return values.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+row* table::by_key(std::string const& key_text) {
+  auto const found = by_key_.find(key_text);
+  return found == by_key_.end() ? nullptr : &rows_[found->second];
+}
+
+row* table::by_id(object_id id) {
+  auto const found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : &rows_[found->second];
+}
+
+std::vector<row*> table::by_adoption(std::size_t which, std::string const& key_text) {
+  std::vector<row*> out;
+  if (which >= adoption_.size()) return out;
+  auto const [from, to] = adoption_[which].equal_range(key_text);
+  for (auto it = from; it != to; ++it) out.push_back(&rows_[it->second]);
+  return out;
+}
+
+void table::index(std::size_t at, json const& fields) {
+  // The first one wins: a second object with the same natural key is somebody's duplicate.
+  by_key_.emplace(index_text(kind_->key, fields, false), at);
+  by_id_.emplace(rows_[at].id, at);
+  adoption_.resize(kind_->adopt_by.size());
+  for (std::size_t i = 0; i < kind_->adopt_by.size(); ++i)
+    adoption_[i].emplace(index_text(kind_->adopt_by[i], fields, true), at);
+}
+
+row& table::add(object_id id, json const& fields) {
+  rows_.push_back({id, fields.dump(-1, ' ', false, json::error_handler_t::replace), false});
+  index(rows_.size() - 1, fields);
+  return rows_.back();
+}
+
+void table::replace(row& r, json const& fields) {
+  r.text = fields.dump(-1, ' ', false, json::error_handler_t::replace);
+  // Older index entries stay and still lead to this row: a rename inside a run must not lose it.
+  index(static_cast<std::size_t>(&r - rows_.data()), fields);
+}
+
+bool world::holds(netbox::kind const& k, std::set<std::string> const& fields) const {
+  auto const found = tables_.find(k.name);
+  if (found == tables_.end() || !found->second.loaded_) return false;
+  for (auto const& f : fields)
+    if (!found->second.fields_.contains(f)) return false;
+  return true;
+}
+
+std::set<std::string> world::wanted_fields(netbox::kind const& k, std::set<std::string> const& fields) const {
+  auto all = fields;
+  if (auto const found = tables_.find(k.name); found != tables_.end())
+    all.insert(found->second.fields_.begin(), found->second.fields_.end());
+  return all;
+}
+
+world::loader::loader(world& w, netbox::kind const& k, std::set<std::string> fields) : world_(w), fresh_(k) {
+  fresh_.fields_ = std::move(fields);
+  fresh_.loaded_ = true;
+}
+
+void world::loader::add(json const& raw) {
+  auto const& k = fresh_.kind();
+  auto const id = raw.at("id").get<object_id>();
+  auto fields = netbox::normalise(
+      k, raw, [&](std::uint64_t real, std::string const& kind) { return world_.logical(real, kind); });
+  fields.erase("id");
+  fresh_.add(world_.logical(id, k.name), fields);
+}
+
+void world::loader::finish() {
+  auto const& k = fresh_.kind();
+  if (auto const old = world_.tables_.find(k.name); old != world_.tables_.end()) {
+    for (auto const& r : old->second.rows_)
+      if (r.id >= first_pending && !fresh_.by_id(r.id)) fresh_.add(r.id, json::parse(r.text));
+    old->second = std::move(fresh_);
+  } else {
+    world_.tables_.emplace(k.name, std::move(fresh_));
+  }
+}
+
+table& world::of(netbox::kind const& k) { return tables_.try_emplace(k.name, k).first->second; }
+
+std::optional<std::string> world::key_text(netbox::kind const& k, json const& key, std::string* missing) {
+  json resolved = json::object();
+  for (auto const& member : k.key) {
+    // In an emitted key a dotted name is one member; in NetBox's form it is nested.
+    json value = key.is_object() && key.contains(member) ? key.at(member) : netbox::at(key, member);
+    if (auto const ref = k.refs.find(member); ref != k.refs.end() && value.is_object()) {
+      auto const* target = kinds_.find(ref->second);
+      auto const id = target ? find(*target, value) : std::nullopt;
+      if (!id) {
+        if (missing) *missing = member;
+        return {};
+      }
+      value = *id;
+    }
+    netbox::put(resolved, member, std::move(value));
+  }
+  return index_text(k.key, netbox::normalise_desired(k, std::move(resolved)), false);
+}
+
+std::optional<object_id> world::find(netbox::kind const& k, json const& key) {
+  auto const text = key_text(k, key);
+  if (!text) return {};
+  auto const* r = of(k).by_key(*text);
+  if (!r) return {};
+  return r->id;
+}
+
+void world::created(object_id pending, object_id real) {
+  real_of_[pending] = real;
+  if (auto const k = kind_of_pending_.find(pending); k != kind_of_pending_.end()) pending_of_[k->second][real] = pending;
+}
+
+std::optional<object_id> world::real(object_id logical) const {
+  if (logical < first_pending) return logical;
+  auto const found = real_of_.find(logical);
+  if (found == real_of_.end()) return {};
+  return found->second;
+}
+
+object_id world::logical(object_id real, std::string const& kind) const {
+  auto const of_kind = pending_of_.find(kind);
+  if (of_kind == pending_of_.end()) return real;
+  auto const found = of_kind->second.find(real);
+  return found == of_kind->second.end() ? real : found->second;
+}
+
+std::string world::label(netbox::kind const& k, object_id id) {
+  if (auto* r = of(k).by_id(id)) {
+    auto const fields = json::parse(r->text, nullptr, false);
+    auto const& name = netbox::at(fields, k.label);
+    if (name.is_string()) return name.get<std::string>();
+    if (!name.is_null()) return name.dump();
+  }
+  return id >= first_pending ? "(new)" : "#" + std::to_string(id);
+}
+
+}  // namespace weir::engine

@@ -1,0 +1,109 @@
+// What NetBox holds, as far as this run has read it, and what this run is about to add.
+//
+// Objects have logical ids: an existing object's is NetBox's own; one that is to be created gets a pending id at once,
+// so that others can refer to it before NetBox has given it a number. real() translates when a request is built.
+#pragma once
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/netbox/kind.hpp"
+
+namespace weir::engine {
+
+using object_id = std::uint64_t;
+inline constexpr object_id first_pending = object_id{1} << 62;
+
+struct row {
+  object_id id = 0;
+  std::string text;      // the fields read, normalised, as JSON
+  bool removed = false;  // planned for deletion
+};
+
+class world;
+
+// One kind's objects, found by natural key, by adoption key and by id.
+class table {
+ public:
+  explicit table(netbox::kind const& k) : kind_(&k) {}
+  netbox::kind const& kind() const { return *kind_; }
+  std::vector<row> const& rows() const { return rows_; }
+  row* by_key(std::string const& key_text);
+  row* by_id(object_id id);
+  // Rows that share this adoption key; `which` is its index in kind().adopt_by.
+  std::vector<row*> by_adoption(std::size_t which, std::string const& key_text);
+  row& add(object_id id, nlohmann::json const& fields);
+  void replace(row& r, nlohmann::json const& fields);
+  std::set<std::string> const& fields() const { return fields_; }
+
+ private:
+  friend class world;
+  void index(std::size_t at, nlohmann::json const& fields);
+
+  netbox::kind const* kind_;
+  std::set<std::string> fields_;  // top-level fields that were read
+  bool loaded_ = false;
+  std::vector<row> rows_;
+  std::unordered_map<std::string, std::size_t> by_key_;
+  std::unordered_map<object_id, std::size_t> by_id_;
+  std::vector<std::unordered_multimap<std::string, std::size_t>> adoption_;
+};
+
+class world {
+ public:
+  explicit world(netbox::registry const& kinds) : kinds_(kinds) {}
+  netbox::registry const& kinds() const { return kinds_; }
+
+  // Does the table of `k` hold these fields? If not, read them and call load().
+  bool holds(netbox::kind const& k, std::set<std::string> const& fields) const;
+  // The fields to ask NetBox for: these and all that were read before.
+  std::set<std::string> wanted_fields(netbox::kind const& k, std::set<std::string> const& fields) const;
+  // Starts the table of `k` anew with what NetBox answers; objects that only this run knows stay.
+  class loader {
+   public:
+    loader(world& w, netbox::kind const& k, std::set<std::string> fields);
+    void add(nlohmann::json const& raw);
+    void finish();
+
+   private:
+    world& world_;
+    table fresh_;
+  };
+
+  table& of(netbox::kind const& k);
+
+  // The canonical text of a natural key: [value, …] with references as logical ids. Nothing if a reference is unknown;
+  // then `missing`, if given, says which ("cluster").
+  std::optional<std::string> key_text(netbox::kind const& k, nlohmann::json const& key, std::string* missing = nullptr);
+  std::optional<object_id> find(netbox::kind const& k, nlohmann::json const& key);
+
+  object_id new_pending() { return next_pending_++; }
+  void created(object_id pending, object_id real);
+  std::optional<object_id> real(object_id logical) const;  // nothing: it was not created
+  object_id logical(object_id real, std::string const& kind) const;
+  // How people call an object: its label, or "#17".
+  std::string label(netbox::kind const& k, object_id id);
+
+ private:
+  netbox::registry const& kinds_;
+  std::unordered_map<std::string, table> tables_;
+  object_id next_pending_ = first_pending;
+  std::unordered_map<object_id, object_id> real_of_;                       // pending ► real
+  std::unordered_map<std::string, std::unordered_map<object_id, object_id>> pending_of_;  // kind ► real ► pending
+  std::unordered_map<object_id, std::string> kind_of_pending_;
+  friend class loader;
+  friend class table;
+
+ public:
+  void remember_kind(object_id pending, std::string const& kind) { kind_of_pending_[pending] = kind; }
+};
+
+// Text of some members of an object, for use as a key of an index: "[1,\"a\"]". Lower case where `fold` is set (NetBox
+// holds names unique without regard to case).
+std::string index_text(std::vector<std::string> const& members, nlohmann::json const& object, bool fold);
+
+}  // namespace weir::engine

@@ -1,0 +1,66 @@
+// What a kind of NetBox's objects is like: where it lives, what identifies one, how its fields are treated.
+// Kinds of NetBox itself are built in (kinds.cpp); a stage brings further ones in the same form (kinds_json).
+#pragma once
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.hpp"
+
+namespace weir::netbox {
+
+enum class rule {
+  always,     // the source decides
+  on_create,  // written when the object is new, never after
+  merge,      // a set: ours are added (and taken away again), other people's stay
+};
+
+// What becomes of an object that is ours and gone from the source.
+enum class orphans { keep, mark, erase };
+
+struct kind {
+  std::string name;   // NetBox's content type, "virtualization.virtualmachine"
+  std::string path;   // below /api, "virtualization/virtual-machines"
+  std::string title;  // for people: "virtual machine"
+  std::vector<std::string> key;                    // the natural key's members; dotted ones address custom fields
+  std::vector<std::vector<std::string>> adopt_by;  // other keys NetBox holds unique: an unclaimed match is taken over
+  std::map<std::string, std::string> refs;         // field ► kind it points to
+  std::set<std::string> times;                     // fields that hold an instant
+  std::map<std::string, rule> rules;               // per field; custom fields by their dotted name
+  rule default_rule = rule::always;
+  std::string label;             // the field that names an object to people
+  std::string mark;              // the field that says whose it is: equals the source's name; empty: shared, never deleted
+  netbox::orphans when_gone = netbox::orphans::keep;
+  std::set<std::string> skip_when_missing;         // refs without which an object is skipped (and counted), not failed
+  std::map<std::string, std::string> owned_tags;   // merge field ► dotted field that lists the members that are ours
+  std::map<std::string, std::string> frozen_while; // field ► count field: not compared while NetBox counts children
+  std::string requires_plugin;   // NetBox plugin that has it ("netbox_proxbox"); empty: NetBox itself
+  bool supporting = false;       // a look-up or container object: counted apart from what a stage is about
+
+  rule rule_of(std::string const& field) const;
+  // "virtualization.add_virtualmachine" for verb "add".
+  std::string permission(std::string_view verb) const;
+  // Dotted or plain field ► its top-level member ("custom_fields.x" ► "custom_fields").
+  static std::string top(std::string_view field);
+};
+
+// A JSON array as a stage's kinds_json; plain strings (names of built-in kinds) are left out.
+base::result<std::vector<kind>> parse_kinds(std::string_view json);
+
+class registry {
+ public:
+  registry();  // the built-in kinds
+  // A second definition of the same name must be the same in path and key, else it is an error that names both.
+  base::result<void> add(kind k, std::string const& by);
+  kind const* find(std::string_view name) const;
+  std::vector<std::string> names() const;
+  // Parents before children; tags and custom fields before everything.
+  std::size_t rank(kind const& k) const;
+
+ private:
+  std::map<std::string, kind, std::less<>> kinds_;
+};
+
+}  // namespace weir::netbox

@@ -1,0 +1,168 @@
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/netbox/kind.hpp"
+
+namespace weir::netbox {
+namespace {
+
+using nlohmann::json;
+
+// Keys follow NetBox 4.7's unique constraints where it has some; see each model's Meta in NetBox's source.
+constexpr char const* builtin = R"json([
+ {"kind":"extras.customfield","path":"extras/custom-fields","title":"custom field","key":["name"],"label":"name",
+  "default_rule":"on-create","rules":{"object_types":"merge"},"supporting":true},
+ {"kind":"extras.tag","path":"extras/tags","title":"tag","key":["slug"],"label":"slug","adopt_by":[["name"]],
+  "default_rule":"on-create","supporting":true},
+ {"kind":"dcim.manufacturer","path":"dcim/manufacturers","title":"manufacturer","key":["slug"],"label":"name",
+  "adopt_by":[["name"]],"default_rule":"on-create","supporting":true},
+ {"kind":"dcim.devicetype","path":"dcim/device-types","title":"device type","key":["manufacturer","slug"],"label":"model",
+  "refs":{"manufacturer":"dcim.manufacturer"},"default_rule":"on-create","supporting":true},
+ {"kind":"dcim.devicerole","path":"dcim/device-roles","title":"role","key":["slug"],"label":"name",
+  "default_rule":"on-create","supporting":true},
+ {"kind":"dcim.site","path":"dcim/sites","title":"site","key":["slug"],"label":"name","adopt_by":[["name"]],
+  "default_rule":"on-create","supporting":true},
+ {"kind":"virtualization.clustertype","path":"virtualization/cluster-types","title":"cluster type","key":["slug"],
+  "label":"name","adopt_by":[["name"]],"default_rule":"on-create","supporting":true},
+ {"kind":"virtualization.cluster","path":"virtualization/clusters","title":"cluster",
+  "key":["custom_fields.proxmox_source","name"],"label":"name","adopt_by":[["name"]],
+  "refs":{"type":"virtualization.clustertype","scope_id":"dcim.site"},
+  "rules":{"tags":"merge","description":"on-create","scope_type":"on-create","scope_id":"on-create"},
+  "mark":"custom_fields.proxmox_source","supporting":true},
+ {"kind":"dcim.device","path":"dcim/devices","title":"node","key":["custom_fields.proxmox_source","name"],"label":"name",
+  "adopt_by":[["name","cluster"],["name","site"]],
+  "refs":{"device_type":"dcim.devicetype","role":"dcim.devicerole","site":"dcim.site","cluster":"virtualization.cluster"},
+  "rules":{"tags":"merge","description":"on-create","device_type":"on-create","role":"on-create","site":"on-create"},
+  "mark":"custom_fields.proxmox_source","orphans":"keep"},
+ {"kind":"virtualization.virtualmachine","path":"virtualization/virtual-machines","title":"virtual machine",
+  "key":["custom_fields.proxmox_source","custom_fields.proxmox_vm_id"],"label":"name","adopt_by":[["name","cluster"]],
+  "refs":{"cluster":"virtualization.cluster","device":"dcim.device","role":"dcim.devicerole"},
+  "rules":{"tags":"merge","role":"on-create","comments":"on-create"},
+  "owned_tags":{"tags":"custom_fields.proxmox_tags"},"frozen_while":{"disk":"virtual_disk_count"},
+  "mark":"custom_fields.proxmox_source","orphans":"keep"}
+])json";
+
+base::result<rule> to_rule(std::string const& text) {
+  if (text == "always") return rule::always;
+  if (text == "on-create") return rule::on_create;
+  if (text == "merge") return rule::merge;
+  return base::fail(base::error_code::config, "unknown field rule '" + text + "'", "one of: always, on-create, merge");
+}
+
+base::result<kind> to_kind(json const& j) {
+  kind k;
+  k.name = j.at("kind").get<std::string>();
+  k.path = j.at("path").get<std::string>();
+  while (!k.path.empty() && k.path.front() == '/') k.path.erase(0, 1);
+  while (!k.path.empty() && k.path.back() == '/') k.path.pop_back();
+  if (k.name.find('.') == std::string::npos)
+    return base::fail(base::error_code::config, "kind '" + k.name + "' is no content type", "write it as app.model");
+  if (k.path.empty() || k.path.find("..") != std::string::npos || k.path.find_first_of("?#\\ ") != std::string::npos)
+    return base::fail(base::error_code::config, "kind '" + k.name + "' has the path '" + k.path + "'",
+                      "a path below /api, e.g. plugins/example/things");
+  k.title = j.value("title", k.name.substr(k.name.find('.') + 1));
+  k.key = j.at("key").get<std::vector<std::string>>();
+  if (k.key.empty()) return base::fail(base::error_code::config, "kind '" + k.name + "' has an empty key");
+  k.adopt_by = j.value("adopt_by", std::vector<std::vector<std::string>>{});
+  k.refs = j.value("refs", std::map<std::string, std::string>{});
+  k.times = j.value("times", std::set<std::string>{});
+  k.label = j.value("label", k.key.back());
+  k.mark = j.value("mark", std::string{});
+  k.skip_when_missing = j.value("skip_when_missing", std::set<std::string>{});
+  k.owned_tags = j.value("owned_tags", std::map<std::string, std::string>{});
+  k.frozen_while = j.value("frozen_while", std::map<std::string, std::string>{});
+  k.requires_plugin = j.value("requires_plugin", std::string{});
+  k.supporting = j.value("supporting", false);
+  auto const gone = j.value("orphans", std::string("keep"));
+  if (gone == "keep") k.when_gone = orphans::keep;
+  else if (gone == "mark") k.when_gone = orphans::mark;
+  else if (gone == "delete") k.when_gone = orphans::erase;
+  else return base::fail(base::error_code::config, "kind '" + k.name + "' has orphans '" + gone + "'", "one of: keep, mark, delete");
+  if (auto r = to_rule(j.value("default_rule", std::string("always")))) k.default_rule = *r; else return r.error();
+  auto const rules = j.value("rules", std::map<std::string, std::string>{});
+  for (auto const& [field, text] : rules) {
+    if (auto r = to_rule(text)) k.rules[field] = *r; else return r.error();
+  }
+  return k;
+}
+
+}  // namespace
+
+rule kind::rule_of(std::string const& field) const {
+  if (auto found = rules.find(field); found != rules.end()) return found->second;
+  // Being ours, and what identifies an object, is nothing a person's edit should undo.
+  if (field == mark || std::find(key.begin(), key.end(), field) != key.end()) return rule::always;
+  return default_rule;
+}
+
+std::string kind::permission(std::string_view verb) const {
+  auto const dot = name.find('.');
+  return name.substr(0, dot + 1) + std::string(verb) + "_" + name.substr(dot + 1);
+}
+
+std::string kind::top(std::string_view field) { return std::string(field.substr(0, field.find('.'))); }
+
+base::result<std::vector<kind>> parse_kinds(std::string_view text) {
+  auto const parsed = json::parse(text, nullptr, false);
+  if (!parsed.is_array()) return base::fail(base::error_code::config, "a kinds list must be a JSON array");
+  std::vector<kind> out;
+  for (auto const& item : parsed) {
+    if (item.is_string()) continue;
+    try {
+      auto k = to_kind(item);
+      if (!k) return k.error();
+      out.push_back(std::move(*k));
+    } catch (json::exception const& e) {
+      return base::fail(base::error_code::config, std::string("a kind is not understood: ") + e.what(),
+                        "each needs at least \"kind\", \"path\" and \"key\"");
+    }
+  }
+  return out;
+}
+
+registry::registry() {
+  auto kinds = parse_kinds(builtin);
+  for (auto& k : kinds.value()) {
+    auto name = k.name;
+    kinds_.emplace(std::move(name), std::move(k));
+  }
+}
+
+base::result<void> registry::add(kind k, std::string const& by) {
+  if (auto const* known = find(k.name)) {
+    if (known->path == k.path && known->key == k.key) return {};
+    return base::fail(base::error_code::config,
+                      by + " defines the kind " + k.name + " with path " + k.path + ", "  +
+                          "which is not what is known already (path " + known->path + ")",
+                      "two definitions of one kind must agree in path and key");
+  }
+  for (auto const& [field, target] : k.refs)
+    if (!find(target) && target != k.name)
+      return base::fail(base::error_code::config, by + ": the kind " + k.name + " refers by '" + field +
+                        "' to the kind " + target + ", which nobody defines");
+  auto name = k.name;
+  kinds_.emplace(std::move(name), std::move(k));
+  return {};
+}
+
+kind const* registry::find(std::string_view name) const {
+  auto const found = kinds_.find(name);
+  return found == kinds_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::string> registry::names() const {
+  std::vector<std::string> out;
+  for (auto const& [name, k] : kinds_) out.push_back(name);
+  return out;
+}
+
+std::size_t registry::rank(kind const& k) const {
+  if (k.name == "extras.customfield") return 0;
+  if (k.name == "extras.tag") return 1;
+  std::size_t deepest = 1;
+  for (auto const& [field, target] : k.refs)
+    if (auto const* parent = find(target); parent && parent != &k) deepest = std::max(deepest, rank(*parent));
+  return deepest + 1;
+}
+
+}  // namespace weir::netbox
