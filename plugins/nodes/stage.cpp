@@ -18,13 +18,13 @@ class nodes {
       .title = "Proxmox nodes as devices",
       .kinds_json = R"(["extras.customfield","extras.tag","virtualization.clustertype","virtualization.cluster",
                         "dcim.manufacturer","dcim.devicetype","dcim.devicerole","dcim.site","dcim.device"])",
-      .options_schema = R"({"type":"object","additionalProperties":false,"properties":{
+      .options_schema = R"json({"type":"object","additionalProperties":false,"properties":{
           "site":{"type":"string","minLength":1,"maxLength":100,
                   "description":"Name of the site, existing or new, of the cluster and of new devices; default: the source's name"},
           "device_role":{"type":"string","minLength":1,"maxLength":100,"default":"Proxmox node",
                          "description":"Name of the role of new devices"},
           "device_type":{"type":"string","minLength":1,"maxLength":100,"default":"Proxmox VE node",
-                         "description":"Model of new devices, of the manufacturer Proxmox"}}})"};
+                         "description":"Model of new devices, of the manufacturer Proxmox"}}})json"};
 
   explicit nodes(context const& c) {
     json const o = options(c);
@@ -54,7 +54,7 @@ class nodes {
           {"status", "active"},
           {"scope_type", "dcim.site"},
           {"scope_id", site},
-          {"tags", {proxmox::weir_tag}}});
+          {"tags", json::array({proxmox::weir_tag})}});
 
     std::uint64_t done = 0;
     for (auto const& node : cluster.nodes) {
@@ -62,7 +62,7 @@ class nodes {
       std::string const name = proxmox::text(node, "name");
       // People know better than Proxmox VE what machine it is and where it stands: only new devices get these three.
       json created{{"device_type", type}, {"role", role}, {"site", site}};
-      json fields{{"cluster", cluster_key}, {"tags", {proxmox::weir_tag}}};
+      json fields{{"cluster", cluster_key}, {"tags", json::array({proxmox::weir_tag})}};
       if (auto const online = proxmox::flag(node, "online")) {
         fields["status"] = *online ? "active" : "offline";
       } else {
