@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct request {
   std::string body;
   std::chrono::milliseconds timeout{120000};
   std::chrono::milliseconds connect_timeout{10000};
+  bool fresh_connection = false;  // on a new connection, whatever idle ones there are
 };
 
 enum class failure {
@@ -49,6 +51,8 @@ struct reply {
   bool request_sent = false;  // at least a byte of the request was written
   bool connection_reused = false;
   bool reply_started = false;
+  bool certificate_refused = false;  // with failure::tls: the same certificate will be refused again
+  std::string server;                // "https://host:port" that answered or failed
   std::chrono::milliseconds elapsed{0};
 
   std::string_view header(std::string_view lower_case_name) const;  // "" if absent
@@ -64,6 +68,11 @@ class transport {
   // Ends every exchange under way with failure::cancelled.
   virtual void cancel_all() = 0;
 };
+
+// `text` without the secrets that `sent` carries (authorization, cookie): a server's answer may echo them.
+std::string scrub(std::string text, headers const& sent);
+// "https://host:port" of an absolute URL, without user info; the port only if the URL names it.
+std::string server_of(std::string_view url);
 
 // libcurl's multi interface on this loop. One per server: its connections share these TLS settings.
 // HTTP(S)_PROXY and NO_PROXY are honoured; connections idle for more than a second are not reused (gunicorn closes

@@ -12,6 +12,7 @@
 #include <random>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/throttle/outcome.hpp"
@@ -53,17 +54,49 @@ struct counters {
   std::uint64_t batches = 0;  // of write requests, begun
 };
 
+// Keeps starts apart by 1/rate: never more than rate·t + 1 of them in any window of length t.
+class spacing {
+ public:
+  explicit spacing(double per_second);
+  clock::time_point earliest() const { return next_; }
+  void started(clock::time_point now);
+
+ private:
+  clock::duration gap_;
+  clock::time_point next_ = clock::time_point::min();
+};
+
+// Writes go in batches: the next one begins when all of the last have been answered and the pause is over.
+// A repeated write is a write of the batch that is under way then.
+class batches {
+ public:
+  batches(std::size_t size, milliseconds pause) : size_(size), pause_(pause) {}
+  // time_point::max(): only an answer can change it.
+  clock::time_point earliest() const;
+  bool started();  // true if it is the first of a batch
+  void answered(clock::time_point now);
+
+ private:
+  std::size_t size_;
+  milliseconds pause_;
+  std::size_t started_ = 0, in_flight_ = 0;
+  clock::time_point next_ = clock::time_point::min();
+};
+
 class gate {
  public:
   gate(limits const& ceilings, std::uint64_t seed);
 
+  // A ticket that the gate holds already is left as it is.
   void submit(clock::time_point now, ticket t, traits const& about);
   // The request to start now, if one may. Call again until it returns nothing.
   std::optional<ticket> next(clock::time_point now);
   // When next() may return something without a further event; time_point::max() if only an answer can change it.
   clock::time_point wake(clock::time_point now) const;
-  // An attempt ended. With verdict.again the ticket stays with the gate, else it is forgotten.
-  verdict done(clock::time_point now, ticket t, outcome o, milliseconds latency, std::optional<milliseconds> retry_after);
+  // An attempt ended. With verdict.again the ticket stays with the gate, else it is forgotten. `hopeless`: another
+  // attempt cannot end better (a certificate that is refused).
+  verdict done(clock::time_point now, ticket t, outcome o, milliseconds latency,
+               std::optional<milliseconds> retry_after, bool hopeless = false);
   // Forgets a request that waits (true), or says that it is in flight or unknown (false).
   bool cancel(ticket t);
 
@@ -71,23 +104,43 @@ class gate {
   limits const& ceilings() const { return limits_; }
 
  private:
+  enum kind : std::size_t { read, write };
+  enum class place { queued, backoff, in_flight };
   struct entry {
     traits about;
+    place where = place::queued;
     std::size_t attempts = 0;
-    bool in_flight = false;
-    bool waiting_for_retry = false;
+    bool fault_repeated = false;
+    std::uint64_t order = 0;   // of submission
+    clock::time_point due{};   // place::backoff only
   };
-  bool admits(clock::time_point now, bool write) const;
+  struct lane {
+    std::deque<ticket> waiting[2];  // by kind, oldest first
+    bool empty() const { return waiting[read].empty() && waiting[write].empty(); }
+  };
+  static kind kind_of(method m) { return m == method::get ? read : write; }
+
+  // The seats of the adaptive part: a limiter lowers concurrency(), pace and breaker put earliest() off, a budget
+  // refuses in may_retry(); each is told in started() and done(), and none can lift what the profile sets.
+  std::size_t concurrency() const { return limits_.max_in_flight; }
+  clock::time_point earliest(kind k) const;
+  bool may_retry(entry const& e, outcome o) const;
+
+  std::optional<ticket> due_retry(clock::time_point now, bool const (&open)[2]) const;
+  std::optional<ticket> next_in_lanes(bool const (&open)[2]) const;
+  clock::duration backoff(std::size_t attempts);
+  void take_from_queue(ticket t, entry const& e);
 
   limits limits_;
+  spacing spacing_;
+  batches batches_;
   std::mt19937_64 random_;
   std::unordered_map<ticket, entry> entries_;
-  std::map<std::string, std::deque<ticket>> lanes_;  // new work
-  std::string last_lane_;                            // served last: the next one in order comes first
-  std::multimap<clock::time_point, ticket> retries_; // by due time
-  std::size_t batch_started_ = 0, batch_in_flight_ = 0;
-  clock::time_point next_batch_at_ = clock::time_point::min();
-  clock::time_point next_request_at_ = clock::time_point::min();  // the rate
+  std::map<std::string, lane> lanes_;  // new work; only lanes that have some
+  std::string last_lane_;              // served last: the next one in order comes first
+  std::size_t queued_[2] = {};         // in all lanes, by kind
+  std::multimap<clock::time_point, ticket> retries_[2];  // by due time, by kind
+  std::uint64_t order_ = 0;
   counters counters_;
 };
 
