@@ -82,8 +82,14 @@ struct client::state : std::enable_shared_from_this<state> {
     std::uint64_t unsaid = 0;
   };
 
-  state(asio::io_context& loop, std::unique_ptr<transport> w, throttle::limits const& ceilings, std::string n, classifier m)
-      : io(loop), wire(std::move(w)), gate(ceilings, std::random_device{}()), name(std::move(n)), meaning(m), timer(loop) {}
+  state(asio::io_context& loop, std::unique_ptr<transport> w, throttle::limits const& ceilings, std::string n,
+        classifier m)
+      : io(loop),
+        wire(std::move(w)),
+        gate(ceilings, std::random_device{}()),
+        name(std::move(n)),
+        meaning(m),
+        timer(loop) {}
 
   void submit(call what, std::function<void(answer)> done) {
     if (stopped) {
@@ -145,7 +151,8 @@ struct client::state : std::enable_shared_from_this<state> {
     auto const now = clock::now();
     auto const what = meaning_of(got, sent.verb, meaning);
     busy_ms += got.elapsed.count();
-    auto const v = gate.done(now, t, what, got.elapsed, throttle::retry_after(got.header("retry-after"), std::chrono::system_clock::now()),
+    auto const v = gate.done(now, t, what, got.elapsed,
+                             throttle::retry_after(got.header("retry-after"), std::chrono::system_clock::now()),
                              got.certificate_refused);
     log_attempt(p, got, what, v);
     if (v.again) {
@@ -173,17 +180,20 @@ struct client::state : std::enable_shared_from_this<state> {
   }
 
   // One line for each outcome in five seconds; those left out are counted into the next one.
-  void warn_of_retry(pending const& p, reply const& got, outcome what, throttle::verdict const& v, clock::time_point now) {
+  void warn_of_retry(pending const& p, reply const& got, outcome what, throttle::verdict const& v,
+                     clock::time_point now) {
     auto& q = warned[static_cast<std::size_t>(what)];
     if (now < q.until) {
       ++q.unsaid;
       return;
     }
     auto const wait = std::max(duration_cast<milliseconds>(v.at - now), milliseconds(0));
-    auto const more = q.unsaid == 0 ? std::string() : fmt::format(" ({} more like it since the last such line)", q.unsaid);
+    auto const more =
+        q.unsaid == 0 ? std::string() : fmt::format(" ({} more like it since the last such line)", q.unsaid);
     auto const& sent = p.what.request;
-    log::warning(fmt::format("{}: {} {} will be tried again in {:.1f} s: {}: {}{}", name, throttle::name(sent.verb), for_log(sent.url),
-                             static_cast<double>(wait.count()) / 1000, throttle::name(what), describe(got, sent.headers), more),
+    log::warning(fmt::format("{}: {} {} will be tried again in {:.1f} s: {}: {}{}", name, throttle::name(sent.verb),
+                             for_log(sent.url), static_cast<double>(wait.count()) / 1000, throttle::name(what),
+                             describe(got, sent.headers), more),
                  {{"stage", p.what.lane},
                   {"attempt", fmt::format("{}/{}", v.attempts, gate.ceilings().max_attempts)},
                   {"status", std::to_string(got.status)}});
@@ -209,7 +219,8 @@ struct client::state : std::enable_shared_from_this<state> {
       auto& a = answers[i];
       a.reply.error = failure::cancelled;
       bool const waited = gate.cancel(tickets[i]);
-      if (!waited) a.attempts = gate.done(clock::now(), tickets[i], outcome::cancelled, milliseconds(0), {}, true).attempts;
+      if (!waited)
+        a.attempts = gate.done(clock::now(), tickets[i], outcome::cancelled, milliseconds(0), {}, true).attempts;
       a.reply.request_sent = !waited;  // as far as we know: whoever sent it has to look
       a.reply.error_text = name + (waited ? ": stopped before it was sent" : ": stopped while it was under way");
     }
@@ -239,8 +250,8 @@ struct client::state : std::enable_shared_from_this<state> {
   throttle::counters snapshot;
 };
 
-client::client(asio::io_context& io, std::unique_ptr<transport> wire, throttle::limits const& ceilings, std::string name,
-               classifier meaning)
+client::client(asio::io_context& io, std::unique_ptr<transport> wire, throttle::limits const& ceilings,
+               std::string name, classifier meaning)
     : state_(std::make_shared<state>(io, std::move(wire), ceilings, std::move(name), meaning)) {}
 
 client::~client() { stop(); }

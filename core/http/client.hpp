@@ -12,13 +12,13 @@ namespace weir::http {
 
 struct call {
   http::request request;
-  std::string lane;         // the stage it is for: lanes are served in turn
+  std::string lane;  // the stage it is for: lanes are served in turn
   std::size_t objects = 1;
 };
 
 struct answer {
   throttle::outcome outcome = throttle::outcome::cancelled;
-  http::reply reply;          // of the last attempt
+  http::reply reply;  // of the last attempt
   std::size_t attempts = 0;
 };
 
@@ -29,8 +29,8 @@ class client {
  public:
   // `name` is for logs ("netbox", "pve-a"). The loop must outlive the client. What an answer means is NetBox's table,
   // unless the server has one of its own.
-  client(boost::asio::io_context& io, std::unique_ptr<transport> wire, throttle::limits const& ceilings, std::string name,
-         classifier meaning = throttle::classify);
+  client(boost::asio::io_context& io, std::unique_ptr<transport> wire, throttle::limits const& ceilings,
+         std::string name, classifier meaning = throttle::classify);
   // As stop(); whoever still waits is told on the loop, if it runs on.
   ~client();
   client(client const&) = delete;

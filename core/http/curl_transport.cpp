@@ -57,9 +57,10 @@ std::string normal_fingerprint(std::string_view text) {
 // The names a certificate is for, for an error message: at most five.
 std::string names_of(X509* certificate) {
   std::vector<std::string> names;
-  auto* const list = certificate == nullptr ? nullptr
-                                            : static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name,
-                                                                                           nullptr, nullptr));
+  auto* const list =
+      certificate == nullptr
+          ? nullptr
+          : static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
   for (int i = 0; list != nullptr && i < sk_GENERAL_NAME_num(list) && names.size() < 5; ++i) {
     auto const* const item = sk_GENERAL_NAME_value(list, i);
     if (item->type == GEN_DNS) {
@@ -67,7 +68,8 @@ std::string names_of(X509* certificate) {
       names.push_back(base::shorten({text, static_cast<std::size_t>(ASN1_STRING_length(item->d.dNSName))}, 100));
     } else if (item->type == GEN_IPADD && ASN1_STRING_length(item->d.iPAddress) == 4) {
       auto const* const b = ASN1_STRING_get0_data(item->d.iPAddress);
-      names.push_back(std::to_string(b[0]) + '.' + std::to_string(b[1]) + '.' + std::to_string(b[2]) + '.' + std::to_string(b[3]));
+      names.push_back(std::to_string(b[0]) + '.' + std::to_string(b[1]) + '.' + std::to_string(b[2]) + '.' +
+                      std::to_string(b[3]));
     }
   }
   GENERAL_NAMES_free(list);
@@ -76,7 +78,8 @@ std::string names_of(X509* certificate) {
 
 bool is_token(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    return std::isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
   });
 }
 
@@ -94,7 +97,8 @@ std::string refuse(request const& what) {
   if (has_controls(what.url, false)) return "the URL contains blanks or control characters";
   for (auto const& [key, value] : what.headers) {
     if (!is_token(key)) return "a header's name is not allowed in HTTP";
-    if (has_controls(value, true)) return "the value of header '" + key + "' contains control characters (a line break?)";
+    if (has_controls(value, true))
+      return "the value of header '" + key + "' contains control characters (a line break?)";
   }
   return {};
 }
@@ -114,8 +118,8 @@ struct exchange {
   std::string wanted_fingerprint;
   std::string seen_fingerprint, seen_names;  // of the server's certificate
   bool fingerprint_differs = false;
-  bool began = false;         // libcurl began to send
-  bool began_again = false;   // and wanted to send the same a second time
+  bool began = false;        // libcurl began to send
+  bool began_again = false;  // and wanted to send the same a second time
   bool was_reused = false;
   bool too_big = false;
 
@@ -279,7 +283,8 @@ class engine : public std::enable_shared_from_this<engine> {
       return;
     }
     if (closed_) return;
-    auto& w = found != watches_.end() ? found->second : watches_.emplace(s, std::make_shared<watch>(io_, s)).first->second;
+    auto& w =
+        found != watches_.end() ? found->second : watches_.emplace(s, std::make_shared<watch>(io_, s)).first->second;
     w->wants[0] = (what & CURL_POLL_IN) != 0;
     w->wants[1] = (what & CURL_POLL_OUT) != 0;
     arm(w, 0);
@@ -315,15 +320,16 @@ class engine : public std::enable_shared_from_this<engine> {
   void arm(std::shared_ptr<watch> const& w, int direction) {
     if (!w->wants[direction] || w->armed[direction] || !w->descriptor.is_open()) return;
     w->armed[direction] = true;
-    w->descriptor.async_wait(direction == 0 ? stream_descriptor::wait_read : stream_descriptor::wait_write,
-                             [self = shared_from_this(), w, direction](boost::system::error_code ec) {
-                               w->armed[direction] = false;
-                               // Let go of meanwhile: the number may be another socket's by now.
-                               if (self->closed_ || !w->descriptor.is_open() || ec == asio::error::operation_aborted) return;
-                               if (!w->wants[direction]) return;
-                               self->act(w->socket, ec ? CURL_CSELECT_ERR : direction == 0 ? CURL_CSELECT_IN : CURL_CSELECT_OUT);
-                               if (!self->closed_) self->arm(w, direction);
-                             });
+    w->descriptor.async_wait(
+        direction == 0 ? stream_descriptor::wait_read : stream_descriptor::wait_write,
+        [self = shared_from_this(), w, direction](boost::system::error_code ec) {
+          w->armed[direction] = false;
+          // Let go of meanwhile: the number may be another socket's by now.
+          if (self->closed_ || !w->descriptor.is_open() || ec == asio::error::operation_aborted) return;
+          if (!w->wants[direction]) return;
+          self->act(w->socket, ec ? CURL_CSELECT_ERR : direction == 0 ? CURL_CSELECT_IN : CURL_CSELECT_OUT);
+          if (!self->closed_) self->arm(w, direction);
+        });
   }
 
   void act(curl_socket_t s, int events) {
@@ -359,7 +365,9 @@ class engine : public std::enable_shared_from_this<engine> {
     x.easy = curl_easy_init();
     if (x.easy == nullptr) return false;
     bool fine = true;
-    auto const set = [&](CURLoption option, auto value) { fine = fine && curl_easy_setopt(x.easy, option, value) == CURLE_OK; };
+    auto const set = [&](CURLoption option, auto value) {
+      fine = fine && curl_easy_setopt(x.easy, option, value) == CURLE_OK;
+    };
     auto const& what = x.what;
     set(CURLOPT_URL, what.url.c_str());
     set(CURLOPT_PROTOCOLS_STR, "http,https");
@@ -394,7 +402,10 @@ class engine : public std::enable_shared_from_this<engine> {
 
     auto const add = [&](std::string const& line) {
       auto* const longer = curl_slist_append(x.header_list, line.c_str());
-      if (longer == nullptr) fine = false; else x.header_list = longer;
+      if (longer == nullptr)
+        fine = false;
+      else
+        x.header_list = longer;
     };
     bool has_type = false;
     for (auto const& [key, value] : what.headers) {
@@ -463,13 +474,16 @@ class engine : public std::enable_shared_from_this<engine> {
       return say(failure::refused, "the proxy answered " + std::to_string(proxy_status) + " to CONNECT");
     switch (code) {
       case CURLE_COULDNT_RESOLVE_HOST:
-      case CURLE_COULDNT_RESOLVE_PROXY: return say(failure::resolve, "no address found: " + detail);
+      case CURLE_COULDNT_RESOLVE_PROXY:
+        return say(failure::resolve, "no address found: " + detail);
       case CURLE_COULDNT_CONNECT:
-      case CURLE_PROXY: return say(failure::refused, "cannot connect: " + detail);
+      case CURLE_PROXY:
+        return say(failure::refused, "cannot connect: " + detail);
       case CURLE_OPERATION_TIMEDOUT:
-        return say(failure::timeout, x.began ? "no whole answer within " + std::to_string(x.what.timeout.count()) + " ms"
-                                             : "no connection within " +
-                                                   std::to_string(std::min(x.what.timeout, x.what.connect_timeout).count()) + " ms");
+        return say(failure::timeout,
+                   x.began ? "no whole answer within " + std::to_string(x.what.timeout.count()) + " ms"
+                           : "no connection within " +
+                                 std::to_string(std::min(x.what.timeout, x.what.connect_timeout).count()) + " ms");
       case CURLE_SSL_CONNECT_ERROR:
       case CURLE_PEER_FAILED_VERIFICATION:
       case CURLE_SSL_CACERT_BADFILE:
@@ -479,7 +493,8 @@ class engine : public std::enable_shared_from_this<engine> {
       case CURLE_SSL_CRL_BADFILE:
       case CURLE_SSL_ENGINE_INITFAILED:
       case CURLE_SSL_INVALIDCERTSTATUS:
-      case CURLE_USE_SSL_FAILED: return tls_failed(x, code, detail);
+      case CURLE_USE_SSL_FAILED:
+        return tls_failed(x, code, detail);
       case CURLE_GOT_NOTHING:
       case CURLE_PARTIAL_FILE:
       case CURLE_RECV_ERROR:
@@ -490,9 +505,12 @@ class engine : public std::enable_shared_from_this<engine> {
       case CURLE_UNSUPPORTED_PROTOCOL:
       case CURLE_WEIRD_SERVER_REPLY:
       case CURLE_BAD_CONTENT_ENCODING:
-      case CURLE_HTTP2: return say(failure::malformed, "the answer is no HTTP: " + detail);
-      case CURLE_ABORTED_BY_CALLBACK: return say(failure::cancelled, "cancelled");
-      default: return say(failure::other, detail);
+      case CURLE_HTTP2:
+        return say(failure::malformed, "the answer is no HTTP: " + detail);
+      case CURLE_ABORTED_BY_CALLBACK:
+        return say(failure::cancelled, "cancelled");
+      default:
+        return say(failure::other, detail);
     }
   }
 
@@ -501,7 +519,8 @@ class engine : public std::enable_shared_from_this<engine> {
     a.error = failure::tls;
     a.certificate_refused = true;
     if (x.fingerprint_differs) {
-      a.error_text = "the certificate's SHA-256 fingerprint is " + x.seen_fingerprint + ", configured is " + x.wanted_fingerprint;
+      a.error_text =
+          "the certificate's SHA-256 fingerprint is " + x.seen_fingerprint + ", configured is " + x.wanted_fingerprint;
     } else if (code == CURLE_SSL_CACERT_BADFILE) {
       a.error_text = "the CA file " + (x.tls->ca_file.empty() ? "of the system" : "'" + x.tls->ca_file + "'") +
                      " cannot be read as PEM certificates";
@@ -509,8 +528,8 @@ class engine : public std::enable_shared_from_this<engine> {
       long verdict = X509_V_OK;
       curl_easy_getinfo(x.easy, CURLINFO_SSL_VERIFYRESULT, &verdict);
       if (verdict == X509_V_OK)
-        a.error_text = "the certificate is not for this name, but for " + (x.seen_names.empty() ? "none" : x.seen_names) +
-                       " (" + detail + ")";
+        a.error_text = "the certificate is not for this name, but for " +
+                       (x.seen_names.empty() ? "none" : x.seen_names) + " (" + detail + ")";
       else
         a.error_text = std::string("the certificate is not trusted: ") + X509_verify_cert_error_string(verdict) +
                        (x.seen_fingerprint.empty() ? "" : "; its SHA-256 fingerprint is " + x.seen_fingerprint);
@@ -564,7 +583,8 @@ class curl_transport : public transport {
 
 }  // namespace
 
-std::unique_ptr<transport> make_curl_transport(asio::io_context& io, config::tls const& tls, std::size_t max_connections) {
+std::unique_ptr<transport> make_curl_transport(asio::io_context& io, config::tls const& tls,
+                                               std::size_t max_connections) {
   return std::make_unique<curl_transport>(io, tls, max_connections);
 }
 

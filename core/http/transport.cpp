@@ -9,7 +9,8 @@ namespace {
 
 void replace_all(std::string& text, std::string_view secret) {
   if (secret.size() < 8) return;  // shorter ones would tear words apart, and are no secrets of NetBox or Proxmox VE
-  for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at + 3)) text.replace(at, secret.size(), "***");
+  for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at + 3))
+    text.replace(at, secret.size(), "***");
 }
 
 }  // namespace
@@ -23,7 +24,9 @@ std::string_view reply::header(std::string_view lower_case_name) const {
 std::string scrub(std::string text, headers const& sent) {
   for (auto const& [key, value] : sent) {
     auto const lower = base::lower(key);
-    if (lower != "authorization" && lower != "cookie" && lower != "csrfpreventiontoken" && lower != "proxy-authorization") continue;
+    if (lower != "authorization" && lower != "cookie" && lower != "csrfpreventiontoken" &&
+        lower != "proxy-authorization")
+      continue;
     std::string_view const whole = value;
     replace_all(text, whole);
     // "Bearer nbt_key.secret", "PVEAPIToken=user@realm!id=secret", "PVEAuthCookie=ticket": what follows each mark, too.

@@ -12,7 +12,9 @@
 #include "core/config/config.hpp"
 #include "core/throttle/outcome.hpp"
 
-namespace boost::asio { class io_context; }
+namespace boost::asio {
+class io_context;
+}
 
 namespace weir::http {
 
@@ -30,22 +32,22 @@ struct request {
 
 enum class failure {
   none,
-  refused,     // connection refused or reset while connecting, no route
-  resolve,     // DNS
-  tls,         // handshake or verification
+  refused,  // connection refused or reset while connecting, no route
+  resolve,  // DNS
+  tls,      // handshake or verification
   timeout,
-  cut,         // the connection ended before the answer was whole
-  too_big,     // the answer is larger than max_reply_bytes
-  malformed,   // the answer is no HTTP
+  cut,        // the connection ended before the answer was whole
+  too_big,    // the answer is larger than max_reply_bytes
+  malformed,  // the answer is no HTTP
   cancelled,
   other,
 };
 
 struct reply {
-  int status = 0;             // 0: no answer
-  std::string reason;         // the status line's text (Proxmox VE puts its error message there)
+  int status = 0;      // 0: no answer
+  std::string reason;  // the status line's text (Proxmox VE puts its error message there)
   http::headers headers;
-  std::string body;           // decompressed
+  std::string body;  // decompressed
   failure error = failure::none;
   std::string error_text;     // for people, without secrets; empty if error is none
   bool request_sent = false;  // at least a byte of the request was written

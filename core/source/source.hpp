@@ -9,14 +9,16 @@
 #include "core/config/config.hpp"
 #include "core/throttle/gate.hpp"
 
-namespace boost::asio { class io_context; }
+namespace boost::asio {
+class io_context;
+}
 
 namespace weir::source {
 
 struct fetched {
-  int status = 0;         // HTTP; 0: no answer
+  int status = 0;  // HTTP; 0: no answer
   std::string body;
-  base::error error;      // error.what empty on success (2xx)
+  base::error error;  // error.what empty on success (2xx)
   bool ok() const { return error.what.empty(); }
 };
 

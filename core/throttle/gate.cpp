@@ -28,7 +28,8 @@ limits sane(limits l) {
 spacing::spacing(double per_second) : gap_(0) {
   if (!(per_second > 0)) return;
   constexpr double longest = 3600.0 * 1e9;  // one an hour is as slow as it gets
-  gap_ = duration_cast<clock::duration>(nanoseconds(static_cast<std::int64_t>(std::ceil(std::min(1e9 / per_second, longest)))));
+  gap_ = duration_cast<clock::duration>(
+      nanoseconds(static_cast<std::int64_t>(std::ceil(std::min(1e9 / per_second, longest)))));
 }
 
 void spacing::started(clock::time_point now) { next_ = now + gap_; }
@@ -143,7 +144,8 @@ bool gate::may_retry(entry const& e, outcome o) const {
 clock::duration gate::backoff(std::size_t attempts) {
   auto const base = static_cast<double>(nanoseconds(limits_.backoff_base).count());
   auto const cap = static_cast<double>(nanoseconds(limits_.backoff_cap).count());
-  auto const longest = std::min(cap, base * std::pow(2.0, static_cast<double>(std::min<std::size_t>(attempts, 60)) - 1));
+  auto const longest =
+      std::min(cap, base * std::pow(2.0, static_cast<double>(std::min<std::size_t>(attempts, 60)) - 1));
   std::uniform_real_distribution<double> jitter(0.0, 1.0);
   return duration_cast<clock::duration>(nanoseconds(static_cast<std::int64_t>(longest * jitter(random_))));
 }

@@ -25,9 +25,9 @@ using ticket = std::uint64_t;
 
 struct limits {
   std::size_t max_in_flight = 1;
-  double requests_per_second = 10;   // 0: no limit
-  std::size_t batch_size = 5;        // write requests in a batch; 0: no batches
-  milliseconds batch_delay{200};     // from the end of a batch's last answer to the next batch's first request
+  double requests_per_second = 10;  // 0: no limit
+  std::size_t batch_size = 5;       // write requests in a batch; 0: no batches
+  milliseconds batch_delay{200};    // from the end of a batch's last answer to the next batch's first request
   std::size_t max_attempts = 5;
   milliseconds backoff_base{1000};
   milliseconds backoff_cap{30000};
@@ -41,7 +41,7 @@ struct traits {
 
 // What becomes of a request after an attempt.
 struct verdict {
-  bool again = false;           // the gate will start it again by itself, not before `at`
+  bool again = false;  // the gate will start it again by itself, not before `at`
   clock::time_point at{};
   std::size_t attempts = 0;
 };
@@ -111,8 +111,8 @@ class gate {
     place where = place::queued;
     std::size_t attempts = 0;
     bool fault_repeated = false;
-    std::uint64_t order = 0;   // of submission
-    clock::time_point due{};   // place::backoff only
+    std::uint64_t order = 0;  // of submission
+    clock::time_point due{};  // place::backoff only
   };
   struct lane {
     std::deque<ticket> waiting[2];  // by kind, oldest first
@@ -136,9 +136,9 @@ class gate {
   batches batches_;
   std::mt19937_64 random_;
   std::unordered_map<ticket, entry> entries_;
-  std::map<std::string, lane> lanes_;  // new work; only lanes that have some
-  std::string last_lane_;              // served last: the next one in order comes first
-  std::size_t queued_[2] = {};         // in all lanes, by kind
+  std::map<std::string, lane> lanes_;                    // new work; only lanes that have some
+  std::string last_lane_;                                // served last: the next one in order comes first
+  std::size_t queued_[2] = {};                           // in all lanes, by kind
   std::multimap<clock::time_point, ticket> retries_[2];  // by due time, by kind
   std::uint64_t order_ = 0;
   counters counters_;

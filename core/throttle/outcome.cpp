@@ -53,8 +53,10 @@ outcome classify_server_error(observation const& seen) {
       return said.detail.empty() ? outcome::unreachable : outcome::server_fault;
     case 501:
     case 505:
-    case 507: return outcome::server_fault;
-    default: return outcome::unknown;  // 502, 504 and what proxies invent: NetBox may be at work on it
+    case 507:
+      return outcome::server_fault;
+    default:
+      return outcome::unknown;  // 502, 504 and what proxies invent: NetBox may be at work on it
   }
 }
 
@@ -62,28 +64,44 @@ outcome classify_server_error(observation const& seen) {
 
 std::string_view name(method m) {
   switch (m) {
-    case method::get: return "GET";
-    case method::post: return "POST";
-    case method::patch: return "PATCH";
-    case method::put: return "PUT";
-    case method::del: return "DELETE";
+    case method::get:
+      return "GET";
+    case method::post:
+      return "POST";
+    case method::patch:
+      return "PATCH";
+    case method::put:
+      return "PUT";
+    case method::del:
+      return "DELETE";
   }
   return "?";
 }
 
 std::string_view name(outcome o) {
   switch (o) {
-    case outcome::ok: return "ok";
-    case outcome::overload: return "overload";
-    case outcome::unknown: return "unknown";
-    case outcome::stale: return "stale";
-    case outcome::unreachable: return "unreachable";
-    case outcome::lost_race: return "lost_race";
-    case outcome::too_large: return "too_large";
-    case outcome::server_fault: return "server_fault";
-    case outcome::data: return "data";
-    case outcome::credentials: return "credentials";
-    case outcome::cancelled: return "cancelled";
+    case outcome::ok:
+      return "ok";
+    case outcome::overload:
+      return "overload";
+    case outcome::unknown:
+      return "unknown";
+    case outcome::stale:
+      return "stale";
+    case outcome::unreachable:
+      return "unreachable";
+    case outcome::lost_race:
+      return "lost_race";
+    case outcome::too_large:
+      return "too_large";
+    case outcome::server_fault:
+      return "server_fault";
+    case outcome::data:
+      return "data";
+    case outcome::credentials:
+      return "credentials";
+    case outcome::cancelled:
+      return "cancelled";
   }
   return "?";
 }
@@ -94,13 +112,18 @@ outcome classify(observation const& seen) {
     // The status alone decides; a body that was cut changes nothing, since nothing was committed.
     switch (seen.status) {
       case 401:
-      case 403: return outcome::credentials;
+      case 403:
+        return outcome::credentials;
       case 408:
-      case 429: return outcome::overload;
+      case 429:
+        return outcome::overload;
       case 413:
-      case 414: return outcome::too_large;
-      case 400: return contains(seen.body, "Request Line is too large") ? outcome::too_large : outcome::data;
-      default: return outcome::data;
+      case 414:
+        return outcome::too_large;
+      case 400:
+        return contains(seen.body, "Request Line is too large") ? outcome::too_large : outcome::data;
+      default:
+        return outcome::data;
     }
   }
   bool const whole = seen.status != 0 && !seen.cut && !seen.timed_out;
@@ -143,7 +166,8 @@ std::optional<milliseconds> retry_after(std::string_view header, std::chrono::sy
                             day{static_cast<unsigned>(number(5, 2))}};
   if (!date.ok() || number(17, 2) > 23 || number(20, 2) > 59 || number(23, 2) > 60) return {};
   // In whole seconds: the clock's own resolution cannot hold the year 9999.
-  auto const then = sys_days(date).time_since_epoch() + hours(number(17, 2)) + minutes(number(20, 2)) + seconds(number(23, 2));
+  auto const then =
+      sys_days(date).time_since_epoch() + hours(number(17, 2)) + minutes(number(20, 2)) + seconds(number(23, 2));
   auto const left = duration_cast<seconds>(then) - floor<seconds>(now).time_since_epoch();
   return milliseconds(std::clamp(left, seconds(0), duration_cast<seconds>(longest_retry_after)));
 }
@@ -152,15 +176,18 @@ bool may_repeat(method verb, outcome o) {
   switch (o) {
     case outcome::overload:
     case outcome::unreachable:
-    case outcome::server_fault: return true;  // nothing was committed
+    case outcome::server_fault:
+      return true;  // nothing was committed
     case outcome::unknown:
-    case outcome::stale: return verb != method::post;  // the others give the same result twice
+    case outcome::stale:
+      return verb != method::post;  // the others give the same result twice
     case outcome::ok:
     case outcome::lost_race:
     case outcome::too_large:
     case outcome::data:
     case outcome::credentials:
-    case outcome::cancelled: break;
+    case outcome::cancelled:
+      break;
   }
   return false;
 }

@@ -30,20 +30,21 @@ struct observation {
   method verb = method::get;
   int status = 0;  // 0: no status line came
   bool timed_out = false;
-  bool request_sent = false;        // at least a byte of the request was written
+  bool request_sent = false;  // at least a byte of the request was written
   bool connection_reused = false;
-  bool reply_started = false;       // at least a byte of the answer came
-  bool cut = false;                 // the connection ended before the answer was whole
+  bool reply_started = false;  // at least a byte of the answer came
+  bool cut = false;            // the connection ended before the answer was whole
   bool cancelled = false;
-  bool has_retry_after = false;     // the answer has that header
-  std::string_view content_type;    // of the answer
-  std::string_view body;            // of the answer, whole or its beginning
+  bool has_retry_after = false;   // the answer has that header
+  std::string_view content_type;  // of the answer
+  std::string_view body;          // of the answer, whole or its beginning
 };
 // Bodies as NetBox 4.7 sends them; tests/unit/throttle/exchanges.json holds recorded ones.
 outcome classify(observation const& seen);
 
 // RFC 9110 section 10.2.3, both forms: seconds, or an HTTP date (measured against `now`). At most 120 s.
-std::optional<std::chrono::milliseconds> retry_after(std::string_view header, std::chrono::system_clock::time_point now);
+std::optional<std::chrono::milliseconds> retry_after(std::string_view header,
+                                                     std::chrono::system_clock::time_point now);
 
 // May the gate itself send it again, without anybody looking at NetBox first? A server fault: once (the gate counts).
 bool may_repeat(method verb, outcome o);
