@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/result.hpp"
@@ -30,6 +31,7 @@ struct profile {
   milliseconds backoff_cap{30000};
   milliseconds request_timeout{120000};  // a whole request
   milliseconds connect_timeout{10000};
+  std::vector<std::string> overrides;  // "batch.size 5 (PROXBOX_BACKUP_BATCH_SIZE)": what the environment changed
 };
 
 struct tls {
@@ -62,6 +64,7 @@ struct stage {
   std::string id;
   std::string options_json = "{}";
   std::string location;  // "file:line:column" of its options, for error messages
+  std::map<std::string, std::string> option_locations;  // the same for each option, by JSON pointer ("/include_templates")
 };
 
 struct configuration {
@@ -72,18 +75,20 @@ struct configuration {
   std::optional<std::vector<stage>> stages;  // absent: every stage of every plugin found
   std::vector<std::filesystem::path> plugin_path;
   std::filesystem::path state_dir;
-  std::size_t max_deletes = 10;         // per kind and run, or max_deletes_percent of what is ours there, the larger
+  std::size_t max_deletes = 10;  // per kind and run, or max_deletes_percent of what is ours there, the larger
   std::size_t max_deletes_percent = 20;
 };
 
 // One complaint about a file. Lines and columns are 1-based; 0 where there is none.
+enum class severity { error, warning };
 struct diagnostic {
   std::string file;
   std::size_t line = 0, column = 0;
   std::size_t length = 1;   // of what the caret underlines, bytes
   std::string summary;      // "netbox.url must be an http or https URL, is 'netbox.example'"
   std::string detail;       // what would be right; may be empty
-  std::string source_line;  // the line's text; may be empty
+  std::string source_line;  // the line's text; may be empty; secrets in it are replaced by ***
+  config::severity severity = config::severity::error;
 };
 // The form of CONVENTIONS: "error: …\n  --> file:line:column\n   |\n14 | …\n   |   ^^^ detail".
 std::string render(diagnostic const& d);
@@ -95,6 +100,7 @@ struct load_options {
   std::vector<std::filesystem::path> default_plugin_path;
   std::map<std::string, std::string> environment;      // PROXBOX_…, XDG_…, and what *_env names
   bool need_secrets = true;                            // validate --no-network still reads them
+  bool use_files = true;  // false: look at no file (fuzzing): built-in profile, no secrets, ca_file is not checked
 };
 
 struct load_outcome {
@@ -103,6 +109,8 @@ struct load_outcome {
   std::vector<diagnostic> warnings;
 };
 load_outcome load(load_options const& options);
+// The same for text already read; `name` stands for the file in messages, and its folder is where relative paths start.
+load_outcome load_text(std::string_view text, std::string const& name, load_options const& options);
 
 // Every profile found in `path`, by name; files that do not parse are in `errors`.
 std::vector<profile> list_profiles(std::vector<std::filesystem::path> const& path, std::vector<diagnostic>& errors);

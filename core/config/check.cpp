@@ -1,0 +1,273 @@
+#include "core/config/check.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "core/base/text.hpp"
+#include "core/config/values.hpp"
+
+namespace weir::config {
+namespace {
+
+std::string join_path(std::string_view parent, std::string_view name) {
+  return parent.empty() ? std::string(name) : std::string(parent) + "." + std::string(name);
+}
+
+std::string plain_number(double value) {
+  std::array<char, 64> buffer{};
+  auto const end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed).ptr;
+  return {buffer.data(), end};
+}
+
+// "token_env, token_file, token_command or token_credential" of the map at `parent`.
+std::string forms_of(schema::document which, std::string_view parent, std::string_view secret) {
+  std::vector<std::string> names;
+  for (auto const& row : schema::keys())
+    if (row.in == which && row.secret == secret && !row.form.empty() && row.path.starts_with(parent) &&
+        row.path.substr(parent.size() + 1).find('.') == std::string_view::npos)
+      names.emplace_back(row.path.substr(parent.size() + 1));
+  if (names.size() < 2) return base::join(names);
+  auto const last = names.back();
+  names.pop_back();
+  return base::join(names) + " or " + last;
+}
+
+}  // namespace
+
+view::view(checker const* owner, yaml::node const* n, std::string pattern, std::string shown)
+    : owner_(owner), node_(n), pattern_(std::move(pattern)), shown_(std::move(shown)),
+      key_(schema::find(owner->which(), pattern_)) {}
+
+bool view::present() const { return node_ != nullptr && !owner_->bad(node_); }
+
+view view::operator[](std::string_view name) const {
+  auto pattern = join_path(pattern_, name);
+  // A key with a dot in it is a name, never a way around the nesting.
+  if (name.find_first_of(".*") != name.npos || schema::find(owner_->which(), pattern) == nullptr)
+    pattern = join_path(pattern_, "*");
+  return {owner_, node_ != nullptr ? node_->find(name) : nullptr, std::move(pattern), join_path(shown_, base::shorten(name, 60))};
+}
+
+yaml::node view::effective() const {
+  if (present()) return *node_;
+  yaml::node n;
+  n.is = yaml::node::form::scalar;
+  n.text = key_ != nullptr ? std::string(key_->default_value) : std::string();
+  return n;
+}
+
+bool view::boolean() const { return resolve(effective()).boolean; }
+long long view::integer() const { return resolve(effective()).integer; }
+double view::number() const { return resolve(effective()).number; }
+std::string view::text() const { return effective().text; }
+std::chrono::milliseconds view::duration() const {
+  return std::chrono::milliseconds(std::llround(parse_duration(effective().text).value_or(0)));
+}
+
+std::vector<view> view::children() const {
+  std::vector<view> out;
+  if (!present()) return out;
+  for (std::size_t i = 0; i < node_->children.size(); ++i) {
+    auto const& child = node_->children[i];
+    if (owner_->bad(&child)) continue;
+    if (node_->is == yaml::node::form::map) out.push_back((*this)[child.key]);
+    else out.push_back(view(owner_, &child, pattern_, shown_ + "[" + std::to_string(i) + "]"));
+  }
+  return out;
+}
+
+checker::checker(yaml::document const& doc, schema::document which, std::vector<diagnostic>& errors)
+    : doc_(doc), which_(which), errors_(errors) {
+  if (doc_.root.is != yaml::node::form::map) {
+    bool const empty = resolve(doc_.root).is == scalar::kind::null;
+    errors_.push_back(doc_.complain(empty ? yaml::mark{} : doc_.root.at,
+                                    empty ? "the file is empty" : "the file must be a map of keys, is " + describe(doc_.root)));
+    bad_.insert(&doc_.root);
+    return;
+  }
+  check_children(root());
+}
+
+diagnostic checker::about(view const& v, std::string summary, std::string detail, show how) const {
+  yaml::mark at;
+  if (v.node() != nullptr) at = v.node()->at;
+  return doc_.complain(at, std::move(summary), std::move(detail), how);
+}
+
+void checker::complain(view const& v, std::string summary, std::string detail, show how) {
+  errors_.push_back(about(v, std::move(summary), std::move(detail), how));
+  bad_.insert(v.node());
+}
+
+void checker::complain_at_key(view const& v, std::string summary, std::string detail) {
+  yaml::mark at;
+  if (v.node() != nullptr) at = v.node()->key_at;
+  errors_.push_back(doc_.complain(at, std::move(summary), std::move(detail)));
+}
+
+void checker::complain_at(yaml::mark at, std::string summary, std::string detail) {
+  errors_.push_back(doc_.complain(at, std::move(summary), std::move(detail)));
+}
+
+std::string checker::location(yaml::mark at) const {
+  return doc_.file + ":" + std::to_string(at.line) + ":" + std::to_string(at.column);
+}
+
+void checker::unknown(view const& parent, yaml::node const& child) {
+  auto const& where = parent.path();
+  auto const name = base::shorten(child.key, 60);
+  auto const pattern = parent.key() != nullptr ? parent.key()->path : std::string_view();
+  auto const known = schema::children(which_, pattern);
+  std::string detail;
+  if (auto const near = base::nearest(child.key, known)) {
+    detail = "did you mean '" + *near + "'?";
+  } else if (schema::find(which_, child.key) != nullptr) {
+    detail = "write it nested, one level for each '.'";
+  } else if (auto const homes = schema::homes(which_, child.key); !homes.empty()) {
+    detail = "it belongs under " + base::join(homes, " or ");
+  } else {
+    detail = "known here: " + base::join(known);
+  }
+  // The value stays out of sight: a misspelt token_… may hold the token itself.
+  errors_.push_back(doc_.complain(child.key_at, "unknown key '" + name + "'" + (where.empty() ? "" : " in " + where),
+                                  std::move(detail), show::up_to_key));
+  bad_.insert(&child);
+}
+
+void checker::check_children(view const& v) {
+  bool const named = v.key() != nullptr && v.key()->type == schema::type::named_map;
+  for (auto const& child : v.node()->children) {
+    auto const below = v[child.key];
+    if (below.key() == nullptr) {
+      unknown(v, child);
+    } else if (named && !valid_name(child.key)) {
+      errors_.push_back(doc_.complain(child.key_at, "'" + base::shorten(child.key, 60) + "' cannot be a name in " + v.path(),
+                                      "letters, digits, '_', '.' and '-', the first a letter or a digit, at most 100"));
+      bad_.insert(&child);
+    } else {
+      check(below);
+    }
+  }
+  // What is missing; `named` maps have no keys of their own.
+  auto const pattern = v.key() != nullptr ? v.key()->path : std::string_view();
+  for (auto const& name : schema::children(which_, pattern)) {
+    auto const below = v[name];
+    if (below.key() == nullptr || !below.key()->required || below.node() != nullptr) continue;
+    complain_at_key(v, below.path() + " is missing", std::string(below.key()->help));
+  }
+}
+
+void checker::check_list(view const& v) {
+  if (v.node()->children.empty()) {
+    complain(v, v.path() + " is an empty list", std::string(v.key()->help));
+    return;
+  }
+  for (std::size_t i = 0; i < v.node()->children.size(); ++i) {
+    auto const& child = v.node()->children[i];
+    auto const shown = v.path() + "[" + std::to_string(i) + "]";
+    bool const url = v.key()->type == schema::type::url_list;
+    if (resolve(child).is != scalar::kind::text || child.text.empty()) {
+      errors_.push_back(doc_.complain(child.at, shown + " must be " + (url ? "an http or https URL" : "a path") + ", is " + describe(child)));
+      bad_.insert(&child);
+    } else if (url) {
+      if (auto const ok = normal_url(child.text); !ok) {
+        bool const hide = child.text.find('@') != std::string::npos;
+        errors_.push_back(doc_.complain(child.at, shown + " " + ok.error().what, ok.error().hint, hide ? show::up_to_value : show::all));
+        bad_.insert(&child);
+      }
+    }
+  }
+}
+
+void checker::check_range(view const& v, double value, std::string const& is) {
+  auto const& row = *v.key();
+  if (value >= row.min && value <= row.max) return;
+  auto const limit = [&](double x) { return row.type == schema::type::duration ? format_duration(x) : plain_number(x); };
+  complain(v, v.path() + " must be between " + limit(row.min) + " and " + limit(row.max) + ", is " + is, std::string(row.help));
+}
+
+void checker::check(view const& v) {
+  using schema::type;
+  using kind = scalar::kind;
+  auto const& row = *v.key();
+  auto const& n = *v.node();
+  auto const value = resolve(n);
+  bool const hide = !row.secret.empty();
+  auto const how = hide ? show::up_to_value : show::all;
+
+  if (row.type == type::inline_secret) {
+    auto const parent = row.path.substr(0, row.path.rfind('.'));
+    complain(v, v.path() + " may not stand in the file", "use " + forms_of(which_, parent, row.secret), show::up_to_value);
+    return;
+  }
+  if (row.type == type::options) {
+    if (value.is != kind::map && value.is != kind::null)
+      complain(v, v.path() + " must be a map of options, is " + describe(n), "write {} for a stage without options");
+    return;
+  }
+  auto const wrong = [&](std::string detail = {}) {
+    auto is = describe(n);
+    if (hide && value.is != kind::null && value.is != kind::list && value.is != kind::map) is = "something else";
+    complain(v, v.path() + " must be " + std::string(schema::describe(row.type)) + ", is " + is, std::move(detail), how);
+  };
+  bool const number = value.is == kind::integer || value.is == kind::number;
+  switch (row.type) {
+    case type::map:
+    case type::named_map:
+      if (value.is != kind::map) {
+        std::string detail(row.help);
+        if (row.path == "stages" && value.is == kind::list) detail = "write each as 'name: {}'";
+        if (row.path == "stages" && value.is == kind::null) detail = "leave the key out to run every stage";
+        return wrong(std::move(detail));
+      }
+      if (row.type == type::named_map && n.children.empty())
+        return complain(v, v.path() + " is empty", row.path == "stages" ? "leave the key out to run every stage" : std::string(row.help));
+      return check_children(v);
+    case type::url_list:
+    case type::path_list:
+      if (value.is != kind::list) return wrong(value.is == kind::text ? std::string("write it in brackets: [ … ]") : std::string(row.help));
+      return check_list(v);
+    case type::boolean:
+      if (value.is != kind::boolean) return wrong("YAML 1.2 knows true and false, without quotes");
+      return;
+    case type::integer:
+    case type::integer_or_map:
+      if (row.type == type::integer_or_map && value.is == kind::map) return check_children(v);
+      if (value.is != kind::integer) return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
+      return check_range(v, value.number, base::shorten(n.text, 40));
+    case type::number:
+      if (!number || std::isnan(value.number)) return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
+      return check_range(v, value.number, base::shorten(n.text, 40));
+    case type::duration: {
+      auto const ms = number || value.is == kind::text ? parse_duration(n.text) : std::nullopt;
+      if (!ms) return wrong("such as 30s, 500ms or 2m; a plain number is seconds");
+      return check_range(v, *ms, base::shorten(n.text, 40));
+    }
+    case type::text:
+    case type::path:
+    case type::url:
+    case type::fingerprint: break;
+    case type::options:
+    case type::inline_secret: return;
+  }
+  if (value.is != kind::text)
+    return wrong(value.is == kind::boolean || number ? "put it in quotes if it is meant" : std::string(row.help));
+  if (n.text.empty()) return complain(v, v.path() + " is empty", std::string(row.help));
+  if (row.type == type::url) {
+    if (auto const ok = normal_url(n.text); !ok)
+      complain(v, v.path() + " " + ok.error().what, ok.error().hint, n.text.find('@') != std::string::npos ? show::up_to_value : how);
+  } else if (row.type == type::fingerprint) {
+    if (!normal_fingerprint(n.text))
+      complain(v, v.path() + " must be 32 bytes in hexadecimal, with or without colons",
+               "openssl x509 -noout -fingerprint -sha256 -in certificate.pem prints it");
+  } else if (!row.allowed.empty() && std::find(row.allowed.begin(), row.allowed.end(), n.text) == row.allowed.end()) {
+    std::vector<std::string> const allowed(row.allowed.begin(), row.allowed.end());
+    auto const near = base::nearest(n.text, allowed);
+    complain(v, v.path() + " must be " + base::join(allowed, " or ") + ", is '" + base::shorten(n.text, 60) + "'",
+             near ? "did you mean '" + *near + "'?" : "");
+  }
+}
+
+}  // namespace weir::config

@@ -1,0 +1,312 @@
+#include "core/config/reader.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/base/text.hpp"
+#include "core/config/check.hpp"
+#include "core/config/config.hpp"
+#include "core/config/profiles.hpp"
+#include "core/config/secrets.hpp"
+#include "core/config/values.hpp"
+
+namespace weir::config {
+namespace {
+
+namespace fs = std::filesystem;
+using show = checker::show;
+
+class reader {
+ public:
+  reader(yaml::document const& doc, load_options const& options, load_outcome& out)
+      : options_(options), out_(out), check_(doc, schema::document::configuration, out.errors),
+        folder_(fs::absolute(doc.file).parent_path()) {}
+
+  configuration read(fs::path file) {
+    auto const root = check_.root();
+    configuration c;
+    c.file = std::move(file);
+    read_profile(root["profile"], c.profile);
+    if (auto const netbox = root["netbox"]; netbox.present()) read_netbox(netbox, c.netbox);
+    for (auto const& source : root["sources"].children()) c.sources.push_back(read_source(source));
+    if (root["stages"].present()) c.stages = read_stages(root["stages"]);
+    read_plugin_path(root["plugin_path"], c.plugin_path);
+    read_state_dir(root["state_dir"], c.state_dir);
+    read_max_deletes(root["max_deletes"], c);
+    return c;
+  }
+
+ private:
+  void warn(view const& at, std::string summary, std::string detail = {}) {
+    auto d = check_.about(at, std::move(summary), std::move(detail));
+    d.severity = severity::warning;
+    out_.warnings.push_back(std::move(d));
+  }
+
+  void read_profile(view const& v, profile& p) {
+    auto const reference = options_.profile.value_or(v.text());
+    if (!options_.use_files) {
+      p.name = reference;
+      apply_environment(p, options_.environment, out_);
+      return;
+    }
+    // The key is there but wrong: that is reported, and the default is not what was meant.
+    if (!options_.profile && v.node() != nullptr && !v.present()) return;
+    auto const complain = [&](std::string summary, std::string detail) {
+      if (!options_.profile && v.present()) return check_.complain(v, std::move(summary), std::move(detail));
+      diagnostic d;
+      d.file = options_.profile ? "--profile" : options_.file.string();
+      d.summary = std::move(summary);
+      d.detail = std::move(detail);
+      out_.errors.push_back(std::move(d));
+    };
+    // A path on the command line starts where the user stands, one in the file where the file is.
+    auto const start = options_.profile ? fs::current_path() : folder_;
+    if (auto found = find_profile(reference, start, options_, out_.errors, complain)) {
+      p = std::move(*found);
+      apply_environment(p, options_.environment, out_);
+    }
+  }
+
+  std::optional<fs::path> path_of(view const& v) {
+    if (!v.present()) return {};
+    auto found = resolve_path(v.text(), folder_, options_.environment);
+    if (found) return *found;
+    check_.complain(v, v.path() + " " + found.error().what, found.error().hint);
+    return {};
+  }
+
+  // The one key of several forms that gives the secret; none is an error only if `needed`.
+  base::secret read_secret(view const& owner, std::string_view secret, std::string_view needed) {
+    std::vector<view> given;
+    std::vector<std::string> names;
+    bool refused = false;  // one form is there but wrong, or the secret stands in the file: reported already
+    for (auto const& row : schema::keys()) {
+      if (row.secret != secret || row.in != check_.which() || row.path.substr(0, row.path.rfind('.')) != owner.key()->path)
+        continue;
+      auto const name = row.path.substr(row.path.rfind('.') + 1);
+      auto const v = owner[name];
+      if (!row.form.empty()) names.emplace_back(name);
+      if (v.node() == nullptr) continue;
+      if (v.present()) given.push_back(v); else refused = true;
+    }
+    if (given.size() > 1)
+      return check_.complain(given[1], given[1].path() + " and " + given[0].path() + " are both given",
+                             "exactly one of " + base::join(names), show::up_to_value),
+             base::secret();
+    if (given.empty()) {
+      if (!needed.empty() && !refused)
+        check_.complain_at_key(owner, owner.path() + " " + std::string(needed), "one of " + base::join(names));
+      return {};
+    }
+    return refused ? base::secret() : fetch(given[0]);
+  }
+
+  base::secret fetch(view const& v) {
+    auto const form = v.key()->form;
+    auto const text = v.text();
+    if (form == "env" && (!valid_variable(text) || looks_like_token(text))) {
+      check_.complain(v, v.path() + " must be the name of an environment variable",
+                      looks_like_token(text) ? "this looks like the secret itself" : "letters, digits and '_'", show::up_to_value);
+      return {};
+    }
+    if (form == "credential" && (!valid_name(text) || looks_like_token(text))) {
+      check_.complain(v, v.path() + " must be the name of a systemd credential", "letters, digits, '_', '.' and '-'", show::up_to_value);
+      return {};
+    }
+    auto const file = form == "file" ? path_of(v) : std::nullopt;
+    if (!options_.need_secrets || !options_.use_files || (form == "file" && !file)) return {};
+    auto found = form == "env"       ? secret_from_environment(text, options_.environment)
+                 : form == "file"    ? secret_from_file(*file)
+                 : form == "command" ? secret_from_command(text, options_.environment)
+                                     : secret_from_credential(text, options_.environment);
+    if (found) return std::move(*found);
+    check_.complain(v, v.path() + ": " + found.error().what, found.error().hint, form == "command" ? show::up_to_value : show::all);
+    return {};
+  }
+
+  void read_tls(view const& owner, tls& t) {
+    auto const ca = owner["ca_file"], fingerprint = owner["fingerprint"], verify = owner["tls_verify"];
+    t.verify = verify.boolean();
+    if (auto const file = path_of(ca)) {
+      t.ca_file = file->string();
+      std::error_code ignored;
+      if (options_.use_files && !fs::is_regular_file(*file, ignored))
+        check_.complain(ca, ca.path() + ": " + file->string() + (fs::exists(*file, ignored) ? " is not a file" : " does not exist"));
+      else if (options_.use_files && ::access(file->c_str(), R_OK) != 0)
+        check_.complain(ca, ca.path() + ": " + file->string() + " cannot be read");
+    }
+    if (fingerprint.present()) {
+      t.fingerprint = normal_fingerprint(fingerprint.text()).value_or("");
+      if (verify.present() && !t.verify)
+        check_.complain(fingerprint, fingerprint.path() + " and tls_verify: false contradict each other",
+                        "the fingerprint already replaces the check of the chain; remove tls_verify");
+      else if (ca.present())
+        warn(ca, ca.path() + " is not used: the fingerprint replaces the check of the chain");
+    } else if (ca.present() && !t.verify) {
+      warn(ca, ca.path() + " is not used with tls_verify: false");
+    }
+  }
+
+  void read_netbox(view const& v, netbox& n) {
+    if (v["url"].present()) n.url = *normal_url(v["url"].text());
+    n.token = read_secret(v, "token", "needs a token");
+    read_tls(v, n.tls);
+  }
+
+  source read_source(view const& v) {
+    source s;
+    s.name = v.node()->key;
+    s.type = v["type"].text();
+    for (auto const& url : v["urls"].children())
+      if (auto normal = normal_url(url.text())) s.urls.push_back(std::move(*normal));
+    read_login(v, s);
+    read_tls(v, s.tls);
+    s.max_in_flight = static_cast<std::size_t>(v["max_in_flight"].integer());
+    s.request_timeout = v["timeout"].duration();
+    s.connect_timeout = v["connect_timeout"].duration();
+    return s;
+  }
+
+  // token_id and token, or username and password.
+  void read_login(view const& v, source& s) {
+    auto const id = v["token_id"], user = v["username"];
+    auto const any = [&](std::string_view secret) {
+      for (auto const& row : schema::keys())
+        if (row.secret == secret && row.path.starts_with("sources.*.") && v[row.path.substr(10)].node() != nullptr) return true;
+      return false;
+    };
+    bool const token = any("token"), password = any("password");
+    bool const by_token = id.node() != nullptr || token, by_password = user.node() != nullptr || password;
+    if (by_token && by_password)
+      return check_.complain_at_key(v, v.path() + " has two logins", "either token_id and a token, or username and a password");
+    if (!by_token && !by_password)
+      return check_.complain_at_key(v, v.path() + " has no login", "token_id and token_env, or username and password_env");
+    auto const& name = by_token ? id : user;
+    if (name.node() == nullptr)
+      check_.complain_at_key(v, v.path() + (by_token ? ".token_id is missing" : ".username is missing"),
+                             by_token ? "such as sync@pve!weir" : "such as sync@pve");
+    if (id.present()) {
+      s.token_id = id.text();
+      bool const whole = s.token_id.find('=') != std::string::npos;
+      if (!valid_token_id(s.token_id))
+        check_.complain(id, id.path() + " must look like user@realm!name" + (whole ? "" : ", is '" + base::shorten(s.token_id, 60) + "'"),
+                        whole ? "what stands behind '=' is the secret: it goes where token_env or another form says" : "such as sync@pve!weir",
+                        whole ? show::up_to_value : show::all);
+    }
+    if (user.present()) {
+      s.username = user.text();
+      if (!valid_username(s.username))
+        check_.complain(user, user.path() + " must look like user@realm, is '" + base::shorten(s.username, 60) + "'", "such as root@pam or sync@pve");
+    }
+    if (by_token) s.token = read_secret(v, "token", "needs a token");
+    else s.password = read_secret(v, "password", "needs a password");
+  }
+
+  std::vector<stage> read_stages(view const& v) {
+    std::vector<stage> out;
+    for (auto const& options : v.children()) {
+      auto const& n = *options.node();
+      stage s;
+      s.id = n.key;
+      s.location = check_.location(n.at);
+      std::optional<json_problem> problem;
+      if (n.is == yaml::node::form::map) {
+        s.options_json = to_json(n, problem);
+        locate(n, "", s.option_locations);
+      }
+      if (problem) check_.complain_at(problem->at, options.path() + " holds " + problem->summary);
+      out.push_back(std::move(s));
+    }
+    return out;
+  }
+
+  void locate(yaml::node const& n, std::string const& pointer, std::map<std::string, std::string>& out) const {
+    for (std::size_t i = 0; i < n.children.size(); ++i) {
+      auto const& child = n.children[i];
+      std::string step;
+      // RFC 6901 writes '~' and '/' in a name as ~0 and ~1.
+      for (char c : n.is == yaml::node::form::map ? child.key : std::to_string(i))
+        step += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+      auto const below = pointer + "/" + step;
+      out.emplace(below, check_.location(child.at));
+      locate(child, below, out);
+    }
+  }
+
+  void read_plugin_path(view const& v, std::vector<fs::path>& path) {
+    if (v.node() == nullptr) path = options_.default_plugin_path;
+    for (auto const& folder : v.children())
+      if (auto resolved = path_of(folder)) path.push_back(std::move(*resolved));
+  }
+
+  void read_state_dir(view const& v, fs::path& dir) {
+    if (v.node() != nullptr) {
+      if (auto resolved = path_of(v)) dir = std::move(*resolved);
+      return;
+    }
+    if (auto found = default_state_dir(options_.environment, ::geteuid() == 0)) {
+      dir = std::move(*found);
+      return;
+    }
+    if (!options_.use_files) return;
+    diagnostic d;
+    d.file = options_.file.string();
+    d.summary = "state_dir is missing, and neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME says where";
+    d.detail = "add state_dir: /var/lib/weir or another folder";
+    out_.errors.push_back(std::move(d));
+  }
+
+  // One number is the whole limit; of {count, percent} the part left out is 0, so that nobody gets more than is written.
+  void read_max_deletes(view const& v, configuration& c) {
+    auto const count = v["count"], percent = v["percent"];
+    bool const map = v.present() && v.node()->is == yaml::node::form::map;
+    if (v.present() && !map) {
+      c.max_deletes = static_cast<std::size_t>(v.integer());
+      c.max_deletes_percent = 0;
+      return;
+    }
+    c.max_deletes = map && count.node() == nullptr ? 0 : static_cast<std::size_t>(count.integer());
+    c.max_deletes_percent = map && percent.node() == nullptr ? 0 : static_cast<std::size_t>(percent.integer());
+  }
+
+  load_options const& options_;
+  load_outcome& out_;
+  checker check_;
+  fs::path folder_;
+};
+
+}  // namespace
+
+load_outcome load_text(std::string_view text, std::string const& name, load_options const& options) {
+  load_outcome out;
+  auto const doc = yaml::parse(text, name);
+  out.errors = doc.errors;
+  if (!doc.usable) return out;
+  auto value = reader(doc, options, out).read(name);
+  // In the order of the file, whatever the order in which they were found.
+  std::stable_sort(out.errors.begin(), out.errors.end(), [&](diagnostic const& a, diagnostic const& b) {
+    bool const here_a = a.file == name, here_b = b.file == name;
+    if (here_a != here_b) return here_a;
+    return here_a && std::pair(a.line, a.column) < std::pair(b.line, b.column);
+  });
+  if (out.errors.empty()) out.value = std::move(value);
+  return out;
+}
+
+load_outcome load(load_options const& options) {
+  if (auto const text = read_text(options.file)) {
+    return load_text(*text, options.file.string(), options);
+  } else {
+    load_outcome out;
+    diagnostic d;
+    d.file = options.file.string();
+    d.summary = text.error().what;
+    d.detail = "name the configuration with --config FILE";
+    out.errors.push_back(std::move(d));
+    return out;
+  }
+}
+
+}  // namespace weir::config

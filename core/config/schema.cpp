@@ -1,0 +1,141 @@
+#include "core/config/schema.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace weir::config::schema {
+namespace {
+
+using enum document;
+
+constexpr double second = 1000, minute = 60 * second, hour = 60 * minute;
+
+// clang-format off
+std::vector<key> const& table() {
+  static std::vector<key> const rows = {
+    {.in = configuration, .path = "profile", .type = type::text, .default_value = "conservative",
+     .help = "A shipped profile's name, or a path to one: how hard NetBox may be worked."},
+
+    {.in = configuration, .path = "netbox", .type = type::map, .required = true, .help = "The NetBox to write to."},
+    {.in = configuration, .path = "netbox.url", .type = type::url, .required = true,
+     .help = "NetBox's address as people open it, without /api."},
+    {.in = configuration, .path = "netbox.token", .type = type::inline_secret, .secret = "token"},
+    {.in = configuration, .path = "netbox.token_env", .type = type::text, .help = "The environment variable that holds the API token (v1 or v2).", .secret = "token", .form = "env"},
+    {.in = configuration, .path = "netbox.token_file", .type = type::path, .help = "A file with the token, readable by its owner only.", .secret = "token", .form = "file"},
+    {.in = configuration, .path = "netbox.token_command", .type = type::text, .help = "A shell command that prints the token.", .secret = "token", .form = "command"},
+    {.in = configuration, .path = "netbox.token_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "token", .form = "credential"},
+    {.in = configuration, .path = "netbox.ca_file", .type = type::path, .help = "PEM file of the authority that signed NetBox's certificate."},
+    {.in = configuration, .path = "netbox.tls_verify", .type = type::boolean, .default_value = "true", .help = "false accepts any certificate."},
+    {.in = configuration, .path = "netbox.fingerprint", .type = type::fingerprint, .help = "SHA-256 of NetBox's certificate; replaces the check of the chain."},
+
+    {.in = configuration, .path = "sources", .type = type::named_map, .required = true,
+     .help = "What is read, by the name under which NetBox's objects are scoped."},
+    {.in = configuration, .path = "sources.*", .type = type::map, .help = "One source: for Proxmox VE one cluster or one node."},
+    {.in = configuration, .path = "sources.*.type", .type = type::text, .required = true, .allowed = {"proxmox"}, .help = "What kind of source it is."},
+    {.in = configuration, .path = "sources.*.urls", .type = type::url_list, .required = true, .help = "Addresses of one cluster, in order of preference."},
+    {.in = configuration, .path = "sources.*.token_id", .type = type::text, .help = "user@realm!name of an API token; its secret by token_env or another form."},
+    {.in = configuration, .path = "sources.*.token", .type = type::inline_secret, .secret = "token"},
+    {.in = configuration, .path = "sources.*.token_env", .type = type::text, .help = "The environment variable that holds the API token's secret.", .secret = "token", .form = "env"},
+    {.in = configuration, .path = "sources.*.token_file", .type = type::path, .help = "A file with the token's secret, readable by its owner only.", .secret = "token", .form = "file"},
+    {.in = configuration, .path = "sources.*.token_command", .type = type::text, .help = "A shell command that prints the token's secret.", .secret = "token", .form = "command"},
+    {.in = configuration, .path = "sources.*.token_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "token", .form = "credential"},
+    {.in = configuration, .path = "sources.*.username", .type = type::text, .help = "user@realm; its password by password_env or another form."},
+    {.in = configuration, .path = "sources.*.password", .type = type::inline_secret, .secret = "password"},
+    {.in = configuration, .path = "sources.*.password_env", .type = type::text, .help = "The environment variable that holds the password.", .secret = "password", .form = "env"},
+    {.in = configuration, .path = "sources.*.password_file", .type = type::path, .help = "A file with the password, readable by its owner only.", .secret = "password", .form = "file"},
+    {.in = configuration, .path = "sources.*.password_command", .type = type::text, .help = "A shell command that prints the password.", .secret = "password", .form = "command"},
+    {.in = configuration, .path = "sources.*.password_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "password", .form = "credential"},
+    {.in = configuration, .path = "sources.*.ca_file", .type = type::path, .help = "PEM file of the authority that signed the source's certificates."},
+    {.in = configuration, .path = "sources.*.tls_verify", .type = type::boolean, .default_value = "true", .help = "false accepts any certificate."},
+    {.in = configuration, .path = "sources.*.fingerprint", .type = type::fingerprint, .help = "SHA-256 of the source's certificate; replaces the check of the chain."},
+    {.in = configuration, .path = "sources.*.max_in_flight", .type = type::integer, .default_value = "4", .min = 1, .max = 64, .help = "Requests to this source at the same time."},
+    {.in = configuration, .path = "sources.*.timeout", .type = type::duration, .default_value = "30s", .min = 100, .max = hour, .help = "How long one request to this source may take."},
+    {.in = configuration, .path = "sources.*.connect_timeout", .type = type::duration, .default_value = "5s", .min = 100, .max = 5 * minute, .help = "How long a connection to this source may take to come about."},
+
+    {.in = configuration, .path = "stages", .type = type::named_map, .help = "The stages to run and their options; absent: every stage of every plugin found."},
+    {.in = configuration, .path = "stages.*", .type = type::options, .help = "The stage's own options."},
+
+    {.in = configuration, .path = "plugin_path", .type = type::path_list, .help = "Folders in which stages' plugins are looked for."},
+    {.in = configuration, .path = "state_dir", .type = type::path, .help = "Where journal, history and lock are kept."},
+    {.in = configuration, .path = "max_deletes", .type = type::integer_or_map, .min = 0, .max = 1e9,
+     .help = "Per kind and run; above it nothing is deleted. A number, or {count, percent}: the larger of the two counts."},
+    {.in = configuration, .path = "max_deletes.count", .type = type::integer, .default_value = "10", .min = 0, .max = 1e9, .help = "So many objects of one kind."},
+    {.in = configuration, .path = "max_deletes.percent", .type = type::integer, .default_value = "20", .min = 0, .max = 100, .help = "Percent of what is weir's there."},
+
+    {.in = profile, .path = "description", .type = type::text, .help = "For whom it is, in one line."},
+    {.in = profile, .path = "extends", .type = type::text, .help = "The profile whose values hold where this one says nothing: a name or a path."},
+    {.in = profile, .path = "batch", .type = type::map, .help = "How writes are grouped."},
+    {.in = profile, .path = "batch.size", .type = type::integer, .default_value = "5", .min = 1, .max = 100, .help = "Write requests in a batch.", .environment = "PROXBOX_BACKUP_BATCH_SIZE"},
+    {.in = profile, .path = "batch.delay_ms", .type = type::integer, .default_value = "200", .min = 0, .max = minute, .help = "Pause between two batches, in milliseconds.", .environment = "PROXBOX_BACKUP_BATCH_DELAY_MS"},
+    {.in = profile, .path = "batch.objects_per_request", .type = type::integer, .default_value = "50", .min = 1, .max = 500, .help = "Objects that one list request may carry; 1 sends each alone."},
+    {.in = profile, .path = "max_in_flight", .type = type::integer, .default_value = "1", .min = 1, .max = 64, .help = "Requests to NetBox at the same time.", .environment = "PROXBOX_NETBOX_MAX_CONCURRENT"},
+    {.in = profile, .path = "requests_per_second", .type = type::number, .default_value = "10", .min = 0.01, .max = 1000, .help = "Requests to NetBox per second, reads included."},
+    {.in = profile, .path = "retry", .type = type::map, .help = "What happens to a request that failed for a passing reason."},
+    {.in = profile, .path = "retry.max_attempts", .type = type::integer, .default_value = "5", .min = 1, .max = 20, .help = "Attempts of one request, the first one included."},
+    {.in = profile, .path = "retry.base_ms", .type = type::integer, .default_value = "1000", .min = 1, .max = minute, .help = "The first backoff; doubles with each attempt."},
+    {.in = profile, .path = "retry.cap_ms", .type = type::integer, .default_value = "30000", .min = 1, .max = 10 * minute, .help = "The longest backoff."},
+    {.in = profile, .path = "timeouts", .type = type::map, .help = "Deadlines of a request to NetBox."},
+    {.in = profile, .path = "timeouts.request_s", .type = type::number, .default_value = "120", .min = 0.1, .max = 3600, .help = "A whole request, in seconds."},
+    {.in = profile, .path = "timeouts.connect_s", .type = type::number, .default_value = "10", .min = 0.1, .max = 300, .help = "Until a connection stands, in seconds."},
+  };
+  return rows;
+}
+// clang-format on
+
+}  // namespace
+
+std::span<key const> keys() { return table(); }
+
+key const* find(document in, std::string_view path) {
+  for (auto const& row : table())
+    if (row.in == in && row.path == path) return &row;
+  return nullptr;
+}
+
+std::vector<std::string> children(document in, std::string_view path) {
+  std::vector<std::string> out;
+  for (auto const& row : table()) {
+    if (row.in != in || row.type == type::inline_secret) continue;
+    auto rest = row.path;
+    if (!path.empty()) {
+      if (!rest.starts_with(path) || rest.size() <= path.size() || rest[path.size()] != '.') continue;
+      rest.remove_prefix(path.size() + 1);
+    }
+    if (rest != "*" && rest.find('.') == std::string_view::npos) out.emplace_back(rest);
+  }
+  return out;
+}
+
+std::vector<std::string> homes(document in, std::string_view leaf) {
+  std::vector<std::string> out;
+  for (auto const& row : table()) {
+    auto const dot = row.path.rfind('.');
+    if (row.in == in && row.type != type::inline_secret && leaf != "*" && dot != std::string_view::npos &&
+        row.path.substr(dot + 1) == leaf)
+      out.emplace_back(row.path.substr(0, dot));
+  }
+  return out;
+}
+
+std::string_view describe(type t) {
+  switch (t) {
+    case type::map: return "a map of keys";
+    case type::named_map: return "a map of names";
+    case type::options: return "a map of options";
+    case type::text: return "text";
+    case type::url: return "an http or https URL";
+    case type::path: return "a path";
+    case type::url_list: return "a list of URLs";
+    case type::path_list: return "a list of paths";
+    case type::boolean: return "true or false";
+    case type::integer: return "a whole number";
+    case type::number: return "a number";
+    case type::duration: return "a duration";
+    case type::integer_or_map: return "a whole number or {count, percent}";
+    case type::fingerprint: return "a SHA-256 fingerprint";
+    case type::inline_secret: return "left out";
+  }
+  return "";
+}
+
+}  // namespace weir::config::schema

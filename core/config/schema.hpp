@@ -1,0 +1,60 @@
+// The one table of every key that a file of weir's may hold. Validation, defaults, suggestions and the names of the
+// environment's overrides derive from it.
+#pragma once
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir::config::schema {
+
+enum class document { configuration, profile };
+
+enum class type {
+  map,             // the children in the table
+  named_map,       // names of the user's own; the children stand under "*"
+  options,         // whatever the stage's own schema allows; empty is allowed
+  text,
+  url,             // http or https
+  path,            // "~/" and relative ones start at the file's folder
+  url_list,
+  path_list,
+  boolean,
+  integer,
+  number,
+  duration,        // "500ms", "30s", "5m", "1h"; a plain number is seconds
+  integer_or_map,  // an integer, or the children in the table
+  fingerprint,     // 32 bytes in hexadecimal, with or without colons
+  inline_secret,   // refused: a secret may not stand in the file
+};
+
+inline constexpr double no_limit = std::numeric_limits<double>::infinity();
+
+struct key {
+  document in = document::configuration;
+  std::string_view path;  // "sources.*.timeout"; "*" is any name
+  schema::type type = type::text;
+  std::string_view default_value = {};  // as YAML; empty: none
+  double min = -no_limit;               // duration: milliseconds
+  double max = no_limit;
+  bool required = false;
+  std::vector<std::string_view> allowed = {};  // the only texts; empty: any
+  std::string_view help = {};                  // one sentence
+  std::string_view secret = {};                // "token", "password": this key is a form of that secret …
+  std::string_view form = {};                  // … of this kind: "env", "file", "command", "credential"
+  std::string_view environment = {};           // the variable that overrides it
+};
+
+std::span<key const> keys();
+
+// The row of exactly this pattern, or null.
+key const* find(document in, std::string_view path);
+// The last parts of the paths one level below `path` ("" is the top); inline secrets and "*" left out.
+std::vector<std::string> children(document in, std::string_view path);
+// Where else a key of this name may stand ("netbox", "sources.*").
+std::vector<std::string> homes(document in, std::string_view leaf);
+// "a whole number", "true or false".
+std::string_view describe(type t);
+
+}  // namespace weir::config::schema
