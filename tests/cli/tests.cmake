@@ -1,0 +1,10 @@
+# The program as its users run it, against the simulators. Python's standard library only.
+add_library(weir_test_other_abi MODULE cli/plugins/other_abi.c)
+target_link_libraries(weir_test_other_abi PRIVATE weir_sdk)
+set_target_properties(weir_test_other_abi PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden)
+
+foreach(name bad_input sync_sim)
+  add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_${name}.py)
+  set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 600
+    ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_OTHER_ABI=$<TARGET_FILE:weir_test_other_abi>")
+endforeach()
