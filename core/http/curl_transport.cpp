@@ -122,6 +122,7 @@ struct exchange {
   bool began_again = false;  // and wanted to send the same a second time
   bool was_reused = false;
   bool too_big = false;
+  std::size_t limit = 0;      // of the answer's body
 
   exchange() = default;
   exchange(exchange const&) = delete;
@@ -137,7 +138,7 @@ extern "C" {
 static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) {
   auto& x = *static_cast<exchange*>(self);
   auto const bytes = size * count;
-  if (x.answer.body.size() + bytes > max_reply_bytes) {
+  if (x.answer.body.size() + bytes > x.limit) {
     x.too_big = true;
     return 0;
   }
@@ -211,7 +212,8 @@ static int on_timer(CURLM*, long timeout_ms, void* self);
 // Everything is on the loop's thread. Handlers share the engine, so that they may outlive the transport.
 class engine : public std::enable_shared_from_this<engine> {
  public:
-  engine(asio::io_context& io, config::tls const& tls, std::size_t max_connections) : io_(io), timer_(io), tls_(tls) {
+  engine(asio::io_context& io, config::tls const& tls, std::size_t max_connections, std::size_t reply_limit)
+      : io_(io), timer_(io), tls_(tls), reply_limit_(reply_limit) {
     init_curl_once();
     multi_ = curl_multi_init();
     if (multi_ == nullptr) throw std::runtime_error("libcurl: no memory for a multi handle");
@@ -417,6 +419,7 @@ class engine : public std::enable_shared_from_this<engine> {
     set(CURLOPT_HTTPHEADER, x.header_list);
 
     x.tls = &tls_;
+    x.limit = reply_limit_;
     x.wanted_fingerprint = normal_fingerprint(tls_.fingerprint);
     if (!x.what.url.starts_with("https:")) return fine;
     bool const pinned = !x.wanted_fingerprint.empty();
@@ -465,7 +468,7 @@ class engine : public std::enable_shared_from_this<engine> {
       a.error_text = std::move(text);
     };
     if (x.too_big) {
-      say(failure::too_big, "the answer is larger than " + std::to_string(max_reply_bytes >> 20) + " MiB");
+      say(failure::too_big, "the answer is larger than " + std::to_string(x.limit) + " bytes");
       a.body.clear();
       return;
     }
@@ -542,6 +545,7 @@ class engine : public std::enable_shared_from_this<engine> {
   asio::io_context& io_;
   asio::steady_timer timer_;
   config::tls const tls_;
+  std::size_t const reply_limit_;
   CURLM* multi_ = nullptr;
   bool closed_ = false;
   std::unordered_map<CURL*, std::unique_ptr<exchange>> exchanges_;
@@ -565,8 +569,8 @@ static int on_timer(CURLM*, long timeout_ms, void* self) {
 
 class curl_transport : public transport {
  public:
-  curl_transport(asio::io_context& io, config::tls const& tls, std::size_t max_connections)
-      : engine_(std::make_shared<engine>(io, tls, max_connections)) {}
+  curl_transport(asio::io_context& io, config::tls const& tls, std::size_t max_connections, std::size_t reply_limit)
+      : engine_(std::make_shared<engine>(io, tls, max_connections, reply_limit)) {}
   // Whoever still waits is told on the loop, if it runs on.
   ~curl_transport() override {
     engine_->cancel_all();
@@ -583,9 +587,9 @@ class curl_transport : public transport {
 
 }  // namespace
 
-std::unique_ptr<transport> make_curl_transport(asio::io_context& io, config::tls const& tls,
-                                               std::size_t max_connections) {
-  return std::make_unique<curl_transport>(io, tls, max_connections);
+std::unique_ptr<transport> make_curl_transport(asio::io_context& io, config::tls const& tls, std::size_t max_connections,
+                                               std::size_t reply_limit) {
+  return std::make_unique<curl_transport>(io, tls, max_connections, reply_limit);
 }
 
 }  // namespace weir::http

@@ -80,6 +80,7 @@ std::string server_of(std::string_view url);
 // HTTP(S)_PROXY and NO_PROXY are honoured; connections idle for more than a second are not reused (gunicorn closes
 // them after 2 s); gzip is accepted; redirects are not followed.
 std::unique_ptr<transport> make_curl_transport(boost::asio::io_context& io, config::tls const& tls,
-                                               std::size_t max_connections);
+                                               std::size_t max_connections,
+                                               std::size_t reply_limit = max_reply_bytes);
 
 }  // namespace weir::http
