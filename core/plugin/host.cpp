@@ -82,6 +82,7 @@ struct verdict {
   std::string broken;  // the first breach of the contract or failure of our own that makes WEIR_OK untrue
   std::size_t broken_count = 0;
   std::string last_failure;  // of a call to weir; for stages that do not say why they failed
+  std::string last_hint;
   int last_http_status = 0;
 };
 
@@ -109,9 +110,10 @@ struct session {
     if (seen.broken_count++ == 0) seen.broken = std::move(what);
   }
 
-  void call_failed(std::string what, int http_status = 0) {
+  void call_failed(std::string what, std::string hint = {}, int http_status = 0) {
     std::lock_guard const lock(mutex);
     seen.last_failure = std::move(what);
+    seen.last_hint = std::move(hint);
     seen.last_http_status = http_status;
   }
 
@@ -195,7 +197,7 @@ session* of(weir_host const* h) { return h == nullptr ? nullptr : static_cast<se
 session* of(weir_run const* r) { return r == nullptr ? nullptr : static_cast<session*>(r->ctx); }
 
 weir_status refused(session& s, char const* function, base::error const& e) {
-  s.call_failed(fmt::format("{}(): {}", function, e.what));
+  s.call_failed(fmt::format("{}(): {}", function, e.what), e.hint);
   switch (e.code) {
     case base::error_code::interrupted:
       return WEIR_CANCELLED;
@@ -308,7 +310,7 @@ weir_status answered(session& s, fetched answer, std::string request, weir_statu
   auto const status = answer.ok ? weir_status{WEIR_OK} : failed;
   if (!answer.ok) {
     if (answer.status == 0 && s.offered.cancelled()) return WEIR_CANCELLED;
-    s.call_failed(fmt::format("{}: {}", request, answer.error), answer.status);
+    s.call_failed(fmt::format("{}: {}", request, answer.error), {}, answer.status);
   }
   *out = s.hand_out(std::move(answer), std::move(request));
   return status;
@@ -565,33 +567,55 @@ base::error_code code_of(weir_status status, verdict const& seen) {
                                                                       : base::error_code::failed;
 }
 
-// What create() or collect() came to.
+// What the run came to. `function`: the last of create() and collect() that was called; `thrown`: what came out of it
+// or of destroy().
 base::result<void> judge(std::string const& name, char const* function, weir_status status,
                          std::optional<std::string> const& thrown, verdict const& seen) {
-  auto const broken = seen.broken_count == 0   ? std::string{}
-                      : seen.broken_count == 1 ? seen.broken
-                                               : fmt::format("{} (and {} more)", seen.broken, seen.broken_count - 1);
-  auto const plugin_fault = "this is a fault of the plugin: report it to who makes it";
-  if (thrown) return base::fail(name + ": " + *thrown, plugin_fault);
+  static constexpr char plugin_fault[] = "this is a fault of the plugin: report it to those who make it";
+  auto const broken =
+      seen.broken_count < 2 ? seen.broken : fmt::format("{} (and {} more)", seen.broken, seen.broken_count - 1);
+  if (thrown) return base::fail(name + " " + *thrown, plugin_fault);
   if (status == WEIR_OK && broken.empty()) return {};
   if (status == WEIR_OK)
-    return base::fail(
-        fmt::format("{}: {}() returned WEIR_OK, but not all of it can have worked: {}", name, function, broken),
-        plugin_fault);
-  if (status == WEIR_CANCELLED) return base::fail(base::error_code::interrupted, fmt::format("{}: cancelled", name));
-  std::string what, hint;
+    return base::fail(fmt::format("{} says that all went well, but it did not: {}", name, broken), plugin_fault);
+  if (status == WEIR_CANCELLED) return base::fail(base::error_code::interrupted, name + " was cancelled");
+  std::string what, hint = seen.hint;
   if (status_name(status) == nullptr) {
     what = fmt::format("{}: {}() returned {}, a status that this weir does not know", name, function, status);
     if (seen.said) what += ": " + seen.message;
   } else if (seen.said) {
     what = name + ": " + seen.message;
+    // The stage has only the status to go by when a call is refused; the reason is ours.
+    if (status == WEIR_E_INVALID && !seen.last_failure.empty()) what += "; " + seen.last_failure;
   } else {
     what = fmt::format("{}: {}() returned {} without a reason (it never called fail())", name, function,
                        status_name(status));
     if (!seen.last_failure.empty()) what += "; the last call to weir that failed: " + seen.last_failure;
   }
+  if (hint.empty()) hint = seen.last_hint;
   if (!broken.empty()) what += "; besides: " + broken;
-  return base::fail(code_of(status, seen), std::move(what), seen.hint);
+  return base::fail(code_of(status, seen), std::move(what), std::move(hint));
+}
+
+// Names the replies that never came back. Their memory is ours and goes with the session.
+void report_leaks(session& s, std::string const& name) {
+  std::vector<std::string> some;
+  std::size_t count = 0;
+  {
+    std::lock_guard const lock(s.mutex);
+    count = s.out.size();
+    for (auto const& [face, held] : s.out)
+      if (some.size() < 5) some.push_back(held->request);
+  }
+  if (count == 0) return;
+  std::sort(some.begin(), some.end());
+  auto const more = count > some.size() ? fmt::format(" and {} more", count - some.size()) : "";
+  guarded(s, "log", [&] {
+    s.offered.log(level::warning,
+                  fmt::format("{} did not give back {} of its replies (release() was never called): {}{}", name, count,
+                              base::join(some), more));
+    return WEIR_OK;
+  });
 }
 
 }  // namespace
@@ -600,44 +624,37 @@ base::result<void> run_stage(loaded_stage const& stage, std::string const& optio
   auto const name = "stage \"" + stage.id + "\"";
   if (stage.table == nullptr) return base::fail(name + " has no code: it was not loaded from a plugin");
   session s(offered);
-  auto const snapshot = [&] {
+  auto const seen = [&] {
     std::lock_guard const lock(s.mutex);
     return s.seen;
   };
 
   void* self = nullptr;
   weir_status status = WEIR_OK;
-  auto thrown = thrown_by("create", [&] { status = stage.table->create(&s.host, borrow(options_json), &self); });
+  char const* function = "create";
+  auto thrown = thrown_by(function, [&] { status = stage.table->create(&s.host, borrow(options_json), &self); });
   bool const created = !thrown && status == WEIR_OK;
-  auto result = judge(name, "create", status, thrown, snapshot());
-
-  if (result) {
-    s.collecting = true;
-    thrown = thrown_by("collect", [&] { status = stage.table->collect(self, &s.run); });
-    s.collecting = false;
-    result = judge(name, "collect", status, thrown, snapshot());
-  }
+  verdict result = seen();
   if (created) {
-    auto const before = snapshot().broken_count;
-    thrown = thrown_by("destroy", [&] { stage.table->destroy(self); });
-    if (result && (thrown || snapshot().broken_count > before))
-      result = judge(name, "destroy", WEIR_OK, thrown, snapshot());
+    function = "collect";
+    {
+      std::lock_guard const lock(s.mutex);
+      s.seen.said = false;  // what create() said did not make it fail
+      s.seen.message.clear();
+      s.seen.hint.clear();
+    }
+    s.collecting = true;
+    thrown = thrown_by(function, [&] { status = stage.table->collect(self, &s.run); });
+    s.collecting = false;
+    result = seen();
+    auto const late = thrown_by("destroy", [&] { stage.table->destroy(self); });
+    if (!thrown) thrown = late;
+    auto const last = seen();
+    result.broken = last.broken;
+    result.broken_count = last.broken_count;
   }
-
-  if (!s.out.empty()) {
-    std::vector<std::string> some;
-    for (auto const& [face, held] : s.out)
-      if (some.size() < 5) some.push_back(held->request);
-    std::sort(some.begin(), some.end());
-    auto const more = s.out.size() > some.size() ? fmt::format(" and {} more", s.out.size() - some.size()) : "";
-    auto const words = fmt::format("{} did not give back {} of its replies (release() was never called): {}{}", name,
-                                   s.out.size(), base::join(some), more);
-    guarded(s, "log", [&] {
-      offered.log(level::warning, words);
-      return WEIR_OK;
-    });
-  }
-  return result;
+  report_leaks(s, name);
+  return judge(name, function, status, thrown, result);
 }
 
 }  // namespace weir::plugin
