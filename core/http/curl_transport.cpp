@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
@@ -10,6 +11,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cctype>
+#include <cerrno>
 #include <map>
 #include <unordered_map>
 
@@ -103,7 +105,32 @@ std::string refuse(request const& what) {
   return {};
 }
 
-class engine;
+// OpenSSL writes without MSG_NOSIGNAL, and with CURLOPT_NOSIGNAL libcurl leaves SIGPIPE alone: a server that is gone
+// must not end the program. For this thread and this while only, so that `weir … | head` still ends as people expect.
+class without_sigpipe {
+ public:
+  without_sigpipe() {
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    sigset_t waiting;
+    sigpending(&waiting);
+    was_pending_ = sigismember(&waiting, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~without_sigpipe() {
+    timespec const at_once{0, 0};
+    if (!was_pending_)
+      while (sigtimedwait(&pipe_, nullptr, &at_once) == -1 && errno == EINTR) {
+      }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  without_sigpipe(without_sigpipe const&) = delete;
+  without_sigpipe& operator=(without_sigpipe const&) = delete;
+
+ private:
+  sigset_t pipe_, before_;
+  bool was_pending_;
+};
 
 // One request under way. Lives as long as its easy handle.
 struct exchange {
@@ -118,11 +145,12 @@ struct exchange {
   std::string wanted_fingerprint;
   std::string seen_fingerprint, seen_names;  // of the server's certificate
   bool fingerprint_differs = false;
-  bool began = false;        // libcurl began to send
-  bool began_again = false;  // and wanted to send the same a second time
+  int chain_error = X509_V_OK;  // what OpenSSL has against the certificate's chain
+  bool began = false;           // libcurl began to send
+  bool began_again = false;     // and wanted to send the same a second time
   bool was_reused = false;
   bool too_big = false;
-  std::size_t limit = 0;      // of the answer's body
+  std::size_t limit = 0;  // of the answer's body
 
   exchange() = default;
   exchange(exchange const&) = delete;
@@ -189,7 +217,11 @@ static int verify_certificate(X509_STORE_CTX* context, void* self) {
   X509* const leaf = X509_STORE_CTX_get0_cert(context);
   x.seen_fingerprint = hex_fingerprint(leaf);
   x.seen_names = names_of(leaf);
-  if (x.wanted_fingerprint.empty()) return X509_verify_cert(context);
+  if (x.wanted_fingerprint.empty()) {
+    int const trusted = X509_verify_cert(context);
+    x.chain_error = X509_STORE_CTX_get_error(context);
+    return trusted;
+  }
   x.fingerprint_differs = x.seen_fingerprint.empty() || x.seen_fingerprint != x.wanted_fingerprint;
   X509_STORE_CTX_set_error(context, x.fingerprint_differs ? X509_V_ERR_APPLICATION_VERIFICATION : X509_V_OK);
   return x.fingerprint_differs ? 0 : 1;
@@ -252,6 +284,7 @@ class engine : public std::enable_shared_from_this<engine> {
   }
 
   void cancel_all() {
+    without_sigpipe const quiet;
     for (auto& [easy, x] : exchanges_) {
       curl_multi_remove_handle(multi_, easy);
       note_facts(*x);
@@ -267,6 +300,7 @@ class engine : public std::enable_shared_from_this<engine> {
   void close() {
     if (closed_) return;
     closed_ = true;
+    without_sigpipe const quiet;
     timer_.cancel();
     for (auto& [easy, x] : exchanges_) curl_multi_remove_handle(multi_, easy);
     exchanges_.clear();
@@ -336,6 +370,12 @@ class engine : public std::enable_shared_from_this<engine> {
 
   void act(curl_socket_t s, int events) {
     if (closed_) return;
+    drive(s, events);
+    deliver();
+  }
+
+  void drive(curl_socket_t s, int events) {
+    without_sigpipe const quiet;
     int running = 0;
     curl_multi_socket_action(multi_, s, events, &running);
     int left = 0;
@@ -350,7 +390,6 @@ class engine : public std::enable_shared_from_this<engine> {
       finished_.push_back(std::move(found->second));
       exchanges_.erase(found);
     }
-    deliver();
   }
 
   // Callbacks may send, cancel, or destroy the transport: nothing of this object is in use while they run.
@@ -440,16 +479,13 @@ class engine : public std::enable_shared_from_this<engine> {
 
   static void note_facts(exchange& x) {
     auto& a = x.answer;
-    long connects = 0, sent = 0;
-    curl_off_t uploaded = 0, first_byte = 0;
-    curl_easy_getinfo(x.easy, CURLINFO_NUM_CONNECTS, &connects);
+    long sent = 0;
+    curl_off_t uploaded = 0;
     curl_easy_getinfo(x.easy, CURLINFO_REQUEST_SIZE, &sent);
     curl_easy_getinfo(x.easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-    curl_easy_getinfo(x.easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
     // A CONNECT to a proxy counts into REQUEST_SIZE; `began` is about the request itself.
     a.request_sent = x.began && (sent > 0 || uploaded > 0);
     a.connection_reused = x.began ? x.was_reused : false;
-    a.reply_started = a.reply_started || (x.began && first_byte > 0 && !x.began_again);
     a.elapsed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - x.started);
   }
 
@@ -528,13 +564,11 @@ class engine : public std::enable_shared_from_this<engine> {
       a.error_text = "the CA file " + (x.tls->ca_file.empty() ? "of the system" : "'" + x.tls->ca_file + "'") +
                      " cannot be read as PEM certificates";
     } else if (code == CURLE_PEER_FAILED_VERIFICATION) {
-      long verdict = X509_V_OK;
-      curl_easy_getinfo(x.easy, CURLINFO_SSL_VERIFYRESULT, &verdict);
-      if (verdict == X509_V_OK)
+      if (x.chain_error == X509_V_OK)
         a.error_text = "the certificate is not for this name, but for " +
                        (x.seen_names.empty() ? "none" : x.seen_names) + " (" + detail + ")";
       else
-        a.error_text = std::string("the certificate is not trusted: ") + X509_verify_cert_error_string(verdict) +
+        a.error_text = std::string("the certificate is not trusted: ") + X509_verify_cert_error_string(x.chain_error) +
                        (x.seen_fingerprint.empty() ? "" : "; its SHA-256 fingerprint is " + x.seen_fingerprint);
     } else {
       a.certificate_refused = false;
@@ -587,8 +621,8 @@ class curl_transport : public transport {
 
 }  // namespace
 
-std::unique_ptr<transport> make_curl_transport(asio::io_context& io, config::tls const& tls, std::size_t max_connections,
-                                               std::size_t reply_limit) {
+std::unique_ptr<transport> make_curl_transport(asio::io_context& io, config::tls const& tls,
+                                               std::size_t max_connections, std::size_t reply_limit) {
   return std::make_unique<curl_transport>(io, tls, max_connections, reply_limit);
 }
 

@@ -52,7 +52,7 @@ struct reply {
   std::string error_text;     // for people, without secrets; empty if error is none
   bool request_sent = false;  // at least a byte of the request was written
   bool connection_reused = false;
-  bool reply_started = false;
+  bool reply_started = false;        // at least a line of the answer came
   bool certificate_refused = false;  // with failure::tls: the same certificate will be refused again
   std::string server;                // "https://host:port" that answered or failed
   std::chrono::milliseconds elapsed{0};
@@ -80,7 +80,6 @@ std::string server_of(std::string_view url);
 // HTTP(S)_PROXY and NO_PROXY are honoured; connections idle for more than a second are not reused (gunicorn closes
 // them after 2 s); gzip is accepted; redirects are not followed.
 std::unique_ptr<transport> make_curl_transport(boost::asio::io_context& io, config::tls const& tls,
-                                               std::size_t max_connections,
-                                               std::size_t reply_limit = max_reply_bytes);
+                                               std::size_t max_connections, std::size_t reply_limit = max_reply_bytes);
 
 }  // namespace weir::http

@@ -32,7 +32,7 @@ struct observation {
   bool timed_out = false;
   bool request_sent = false;  // at least a byte of the request was written
   bool connection_reused = false;
-  bool reply_started = false;  // at least a byte of the answer came
+  bool reply_started = false;  // at least a line of the answer came
   bool cut = false;            // the connection ended before the answer was whole
   bool cancelled = false;
   bool has_retry_after = false;   // the answer has that header
