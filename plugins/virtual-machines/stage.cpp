@@ -149,14 +149,15 @@ class virtual_machines {
                         std::to_string(g.vmid) + "/config");
       of.push_back(&g);
     }
-    tally refused, failed;
-    std::string first_failure;
+    // By index: answers come in any order, and the report shall read the same each time.
+    std::set<std::size_t> not_allowed;
+    std::map<std::size_t, std::string> unreadable;
     std::uint64_t done = 0;
     r.progress(0, targets.size(), "configurations");
     r.fetch_many(targets, [&](std::size_t i, reply const& answer) {
       try {
         if (answer.http_status() == 403) {
-          refused.add(std::to_string(of[i]->vmid));
+          not_allowed.insert(i);
         } else if (!answer.ok()) {
           throw source_error(std::string{answer.error()}, answer.http_status());
         } else {
@@ -165,11 +166,13 @@ class virtual_machines {
           of[i]->config = std::move(config);
         }
       } catch (source_error const& e) {
-        if (failed.count() == 0) first_failure = e.what();
-        failed.add(std::to_string(of[i]->vmid));
+        unreadable.emplace(i, e.what());
       }
       if (++done % 20 == 0 || done == targets.size()) r.progress(done, targets.size(), "configurations");
     });
+    tally refused, failed;
+    for (auto const i : not_allowed) refused.add(std::to_string(of[i]->vmid));
+    for (auto const& [i, why] : unreadable) failed.add(std::to_string(of[i]->vmid));
     static constexpr auto left_alone = "what NetBox holds of their disks and notes is left as it is";
     if (down.count() != 0) {
       r.notice(level::info, guests(down.count()) + " on nodes that are not online (" + down.text() + "): " + left_alone);
@@ -181,7 +184,7 @@ class virtual_machines {
     }
     if (failed.count() != 0) {
       r.notice(level::warn, "the configuration of " + guests(failed.count()) + " (" + failed.text() +
-                                ") could not be read: " + left_alone + "; the first: " + first_failure);
+                                ") could not be read: " + left_alone + "; the first: " + unreadable.begin()->second);
     }
   }
 
