@@ -182,6 +182,15 @@ void keep(boost::dll::shared_library library) {
   kept.push_back(std::move(library));
 }
 
+// dlerror's text out of what Boost.DLL wraps around it; all of it where it does not look as expected.
+std::string dlerror_text(std::string const& what) {
+  static constexpr std::string_view before = "dlerror system message: ";
+  auto const from = what.find(before);
+  auto const to = what.rfind("): ");
+  if (from == std::string::npos || to == std::string::npos || to < from + before.size()) return what;
+  return what.substr(from + before.size(), to - from - before.size());
+}
+
 base::result<weir_plugin const*> open(fs::path const& file) {
   namespace dll = boost::dll;
   dll::shared_library library;
@@ -189,7 +198,7 @@ base::result<weir_plugin const*> open(fs::path const& file) {
     // Only the throwing overload carries dlerror's text.
     library.load(file, dll::load_mode::rtld_now | dll::load_mode::rtld_local);
   } catch (std::exception const& e) {
-    return refuse(fmt::format("plugin {} can't be loaded: {}", file.string(), repair_utf8(e.what())),
+    return refuse(fmt::format("plugin {} can't be loaded: {}", file.string(), repair_utf8(dlerror_text(e.what()))),
                   "an undefined symbol or a missing library: see ldd -r " + file.string());
   }
   auto const found = library.has(exported);

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <regex>
 #include <set>
 // Without this valijson prints a bad schema to stderr and aborts the program.
 #define VALIJSON_USE_EXCEPTIONS 1
@@ -44,6 +44,47 @@ json const* follow(json const& root, json const* schema) {
   return schema && schema->is_object() ? schema : nullptr;
 }
 
+// Whether a schema comes back to itself without going down into the value: validating by it would never end.
+bool goes_in_a_circle(json const& root, json const* schema, std::vector<json const*>& trail) {
+  if (!schema->is_object()) return false;
+  if (std::find(trail.begin(), trail.end(), schema) != trail.end()) return true;
+  trail.push_back(schema);
+  auto const same_value = [&](json const& part) { return goes_in_a_circle(root, &part, trail); };
+  bool found = false;
+  if (auto const ref = schema->find("$ref"); ref != schema->end() && ref->is_string()) {
+    auto const& to = ref->get_ref<std::string const&>();
+    try {
+      if (to.rfind('#', 0) == 0) found = same_value(root.at(json::json_pointer(to.substr(1))));
+    } catch (json::exception const&) {
+      // valijson says what is wrong with it.
+    }
+  }
+  for (char const* one : {"not", "if", "then", "else"})
+    if (auto const part = schema->find(one); !found && part != schema->end()) found = same_value(*part);
+  for (char const* list : {"allOf", "anyOf", "oneOf"})
+    if (auto const parts = schema->find(list); !found && parts != schema->end() && parts->is_array())
+      found = std::any_of(parts->begin(), parts->end(), same_value);
+  trail.pop_back();
+  return found;
+}
+
+// The same for everything inside `at`, schema or not.
+bool has_circle(json const& root, json const& at) {
+  std::vector<json const*> trail;
+  if (goes_in_a_circle(root, &at, trail)) return true;
+  return at.is_structured() &&
+         std::any_of(at.begin(), at.end(), [&](json const& part) { return has_circle(root, part); });
+}
+
+// The schema of a member by its "patternProperties"; null if none fits. Throws std::regex_error.
+json const* by_pattern(json const& schema, std::string const& member) {
+  auto const patterns = schema.find("patternProperties");
+  if (patterns == schema.end() || !patterns->is_object()) return nullptr;
+  for (auto const& [pattern, part] : patterns->items())
+    if (std::regex_search(member, std::regex(pattern))) return &part;
+  return nullptr;
+}
+
 // The part of the schema that speaks about the value at `where`; null where it can't be told.
 json const* schema_at(json const& root, path const& where) {
   json const* at = follow(root, &root);
@@ -52,6 +93,8 @@ json const* schema_at(json const& root, path const& where) {
     json const* next = nullptr;
     if (auto const all = at->find("properties"); all != at->end() && all->is_object() && all->contains(step))
       next = &(*all)[step];
+    else if (auto const* fits = by_pattern(*at, step))
+      next = fits;
     else if (auto const items = at->find("items"); items != at->end() && items->is_object())
       next = &*items;
     else if (auto const more = at->find("additionalProperties"); more != at->end() && more->is_object())
@@ -164,14 +207,14 @@ std::string shown(json const* value, json const* schema) {
   return value->is_array() ? "a list" : "a mapping";
 }
 
-// Members of the object at `where` that a closed schema ("additionalProperties": false) does not have.
+// Members of `value` that a closed schema ("additionalProperties": false) does not have.
 std::vector<std::string> unknown_members(json const* schema, json const* value) {
   std::vector<std::string> out;
-  if (!schema || !value || !value->is_object() || schema->contains("patternProperties")) return out;
+  if (!schema || !value || !value->is_object()) return out;
   if (auto const more = schema->find("additionalProperties"); more == schema->end() || *more != false) return out;
   auto const all = schema->find("properties");
   for (auto const& [key, ignored] : value->items())
-    if (all == schema->end() || !all->contains(key)) out.push_back(key);
+    if ((all == schema->end() || !all->contains(key)) && !by_pattern(*schema, key)) out.push_back(key);
   return out;
 }
 
@@ -210,10 +253,9 @@ findings explain(json const& schema, json const& given, json const& full, valijs
       auto const place = spell(full, where);
       auto const inside = place.empty() ? std::string{} : place + ".";
 
-      if (auto const unknown = unknown_members(part, value);
-          !unknown.empty() && e.description.rfind("Object contains a property", 0) == 0) {
+      if (e.description.rfind("Object contains a property", 0) == 0) {
         auto const known = member_names(part);
-        for (auto const& key : unknown) {
+        for (auto const& key : unknown_members(part, value)) {
           auto line = "unknown option " + inside + key;
           if (auto const near = base::nearest(key, known)) line += " (did you mean " + inside + *near + "?)";
           say(std::move(line), known.empty() ? "there are no options here" : "options here: " + base::join(known));
@@ -229,9 +271,10 @@ findings explain(json const& schema, json const& given, json const& full, valijs
         say("option " + inside + key + " is missing" + (words.empty() ? "" : ": expected " + words), {});
         continue;
       }
-      auto const words = expected(schema, part);
-      auto line = (place.empty() ? std::string("the options") : place) + ": " +
-                  (words.empty() ? e.description : "expected " + words) + ", is " + shown(value, part);
+      auto words = e.description;
+      if (auto const wanted = expected(schema, part); !wanted.empty()) words = "expected " + wanted;
+      if (words.ends_with('.')) words.pop_back();
+      auto line = (place.empty() ? std::string("the options") : place) + ": " + words + ", is " + shown(value, part);
       if (value && value->is_string() && part && part->contains("enum")) {
         std::vector<std::string> choices;
         for (auto const& choice : (*part)["enum"])
@@ -248,6 +291,7 @@ findings explain(json const& schema, json const& given, json const& full, valijs
   };
   each(false);
   if (out.lines.empty()) each(true);
+  if (out.lines.empty()) out.lines.push_back("they do not fit the stage's schema");
   return out;
 }
 
@@ -270,6 +314,7 @@ std::string schema_problem(std::string const& schema_json) {
   auto const schema = json::parse(schema_json, nullptr, false);
   if (schema.is_discarded()) return "options_schema is not JSON";
   if (!schema.is_object()) return "options_schema is no JSON object";
+  if (has_circle(schema, schema)) return "options_schema refers to itself in a circle";
   try {
     valijson::Schema compiled;
     compile(schema, compiled);

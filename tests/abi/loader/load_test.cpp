@@ -225,7 +225,8 @@ TEST(load, refuses_other_than_regular_files) {
 
 TEST(load, shows_what_dlopen_said) {
   auto const problem = only_problem("undefined");
-  EXPECT_HAS(problem.what, "symbol_that_nobody_has");
+  EXPECT_HAS(problem.what, "undefined symbol: symbol_that_nobody_has");
+  EXPECT_FALSE(has(problem.what, "boost"));
 }
 
 // --- the plugin's table --------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // A stage's options against its schema: what passes, what is filled in, what the errors say.
 #include <gtest/gtest.h>
 
+#include "core/plugin/options.hpp"
 #include "helpers.hpp"
 
 namespace weir::plugin {
@@ -76,6 +77,27 @@ TEST(options, near_misses_get_a_suggestion) {
   EXPECT_HAS(refused(R"({"name":"xy","keep":{"dayly":1}})"), "unknown option keep.dayly (did you mean keep.daily?)");
   EXPECT_HAS(refused(R"({"name":"xy","units":"decimals"})"),
              R"(units: expected one of "binary", "decimal", is "decimals", did you mean "decimal"?)");
+}
+
+TEST(options, patterns_of_names) {
+  auto const patterns = R"({"patternProperties":{"^x":{"type":"integer"}},"additionalProperties":false})";
+  auto const text = refused(R"({"y":1,"x1":"s"})", patterns);
+  EXPECT_HAS(text, "x1: expected a whole number, is text");
+  EXPECT_HAS(text, "unknown option y");
+  EXPECT_FALSE(has(text, "unknown option x1"));
+  EXPECT_TRUE(check_options(with(patterns), R"({"x1":1})", ""));
+}
+
+TEST(options, schemas_may_be_recursive_but_not_go_in_a_circle) {
+  auto const tree = R"({"type":"object","properties":{"child":{"$ref":"#"},"n":{"type":"integer"}}})";
+  EXPECT_EQ(schema_problem(tree), "");
+  EXPECT_TRUE(check_options(with(tree), R"({"child":{"child":{"n":1}}})", ""));
+  EXPECT_HAS(refused(R"({"child":{"child":{"n":"x"}}})", tree), "child.child.n: expected a whole number, is text");
+  for (
+      auto const* circle :
+      {R"({"$ref":"#"})", R"({"allOf":[{"not":{"$ref":"#"}}]})",
+       R"({"properties":{"a":{"$ref":"#/definitions/a"}},"definitions":{"a":{"anyOf":[{"$ref":"#/definitions/a"}]}}})"})
+    EXPECT_HAS(schema_problem(circle), "in a circle");
 }
 
 TEST(options, all_errors_are_told_at_once_and_each_once) {
