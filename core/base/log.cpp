@@ -4,6 +4,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
@@ -39,6 +40,8 @@ std::string_view word(level l) {
   return "off";
 }
 
+bool control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
 void append_quoted(std::string& out, std::string_view text) {
   static constexpr char hex[] = "0123456789abcdef";
   out += '"';
@@ -49,7 +52,7 @@ void append_quoted(std::string& out, std::string_view text) {
       out += c;
     } else if (c == '\n') {
       out += "\\n";
-    } else if (u < 0x20) {
+    } else if (control(c)) {
       out += "\\u00";
       out += hex[u >> 4];
       out += hex[u & 15];
@@ -61,7 +64,13 @@ void append_quoted(std::string& out, std::string_view text) {
 }
 
 bool needs_quotes(std::string_view text) {
-  return text.empty() || text.find_first_of(" =\"\\\n\t") != std::string_view::npos;
+  return text.empty() || text.find_first_of(" =\"\\") != std::string_view::npos ||
+         std::any_of(text.begin(), text.end(), control);
+}
+
+// For people: line breaks stay (an error's hint has a line of its own), what a terminal would obey goes.
+void append_plain(std::string& out, std::string_view text) {
+  for (char c : text) out += control(c) && c != '\n' ? ' ' : c;
 }
 
 spdlog::logger& logger() {
@@ -113,7 +122,7 @@ void write(level l, std::string_view message, std::initializer_list<field> field
       else
         line += time_now().substr(11, 8) + ' ';
       if (l != level::info) line += std::string(word(l)) + ": ";
-      line += message;
+      append_plain(line, message);
       for (auto const& f : fields) {
         line += ' ';
         line += f.key;

@@ -35,8 +35,10 @@ std::optional<std::string> nearest(std::string_view word, std::vector<std::strin
 
 std::string join(std::vector<std::string> const& items, std::string_view separator) {
   std::string out;
+  bool first = true;
   for (auto const& item : items) {
-    if (!out.empty()) out += separator;
+    if (!first) out += separator;
+    first = false;
     out += item;
   }
   return out;
@@ -142,7 +144,7 @@ std::optional<instant> parse_instant(std::string_view text) {
   } else if (at < text.size() && (text[at] == '+' || text[at] == '-')) {
     int const sign = text[at++] == '-' ? -1 : 1;
     int const oh = digits(text, at, 2);
-    if (oh < 0 || !expect(text, at, ":")) return {};
+    if (oh < 0 || oh > 23 || !expect(text, at, ":")) return {};
     int const om = digits(text, at, 2);
     if (om < 0 || om > 59) return {};
     offset = minutes(sign * (oh * 60 + om));

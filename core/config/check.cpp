@@ -37,7 +37,10 @@ std::string forms_of(schema::document which, std::string_view parent, std::strin
 }  // namespace
 
 view::view(checker const* owner, yaml::node const* n, std::string pattern, std::string shown)
-    : owner_(owner), node_(n), pattern_(std::move(pattern)), shown_(std::move(shown)),
+    : owner_(owner),
+      node_(n),
+      pattern_(std::move(pattern)),
+      shown_(std::move(shown)),
       key_(schema::find(owner->which(), pattern_)) {}
 
 bool view::present() const { return node_ != nullptr && !owner_->bad(node_); }
@@ -47,7 +50,8 @@ view view::operator[](std::string_view name) const {
   // A key with a dot in it is a name, never a way around the nesting.
   if (name.find_first_of(".*") != name.npos || schema::find(owner_->which(), pattern) == nullptr)
     pattern = join_path(pattern_, "*");
-  return {owner_, node_ != nullptr ? node_->find(name) : nullptr, std::move(pattern), join_path(shown_, base::shorten(name, 60))};
+  return {owner_, node_ != nullptr ? node_->find(name) : nullptr, std::move(pattern),
+          join_path(shown_, base::shorten(name, 60))};
 }
 
 yaml::node view::effective() const {
@@ -72,8 +76,10 @@ std::vector<view> view::children() const {
   for (std::size_t i = 0; i < node_->children.size(); ++i) {
     auto const& child = node_->children[i];
     if (owner_->bad(&child)) continue;
-    if (node_->is == yaml::node::form::map) out.push_back((*this)[child.key]);
-    else out.push_back(view(owner_, &child, pattern_, shown_ + "[" + std::to_string(i) + "]"));
+    if (node_->is == yaml::node::form::map)
+      out.push_back((*this)[child.key]);
+    else
+      out.push_back(view(owner_, &child, pattern_, shown_ + "[" + std::to_string(i) + "]"));
   }
   return out;
 }
@@ -82,8 +88,9 @@ checker::checker(yaml::document const& doc, schema::document which, std::vector<
     : doc_(doc), which_(which), errors_(errors) {
   if (doc_.root.is != yaml::node::form::map) {
     bool const empty = resolve(doc_.root).is == scalar::kind::null;
-    errors_.push_back(doc_.complain(empty ? yaml::mark{} : doc_.root.at,
-                                    empty ? "the file is empty" : "the file must be a map of keys, is " + describe(doc_.root)));
+    errors_.push_back(
+        doc_.complain(empty ? yaml::mark{} : doc_.root.at,
+                      empty ? "the file is empty" : "the file must be a map of keys, is " + describe(doc_.root)));
     bad_.insert(&doc_.root);
     return;
   }
@@ -143,7 +150,8 @@ void checker::check_children(view const& v) {
     if (below.key() == nullptr) {
       unknown(v, child);
     } else if (named && !valid_name(child.key)) {
-      errors_.push_back(doc_.complain(child.key_at, "'" + base::shorten(child.key, 60) + "' cannot be a name in " + v.path(),
+      errors_.push_back(doc_.complain(child.key_at,
+                                      "'" + base::shorten(child.key, 60) + "' cannot be a name in " + v.path(),
                                       "letters, digits, '_', '.' and '-', the first a letter or a digit, at most 100"));
       bad_.insert(&child);
     } else {
@@ -169,12 +177,14 @@ void checker::check_list(view const& v) {
     auto const shown = v.path() + "[" + std::to_string(i) + "]";
     bool const url = v.key()->type == schema::type::url_list;
     if (resolve(child).is != scalar::kind::text || child.text.empty()) {
-      errors_.push_back(doc_.complain(child.at, shown + " must be " + (url ? "an http or https URL" : "a path") + ", is " + describe(child)));
+      errors_.push_back(doc_.complain(
+          child.at, shown + " must be " + (url ? "an http or https URL" : "a path") + ", is " + describe(child)));
       bad_.insert(&child);
     } else if (url) {
       if (auto const ok = normal_url(child.text); !ok) {
         bool const hide = child.text.find('@') != std::string::npos;
-        errors_.push_back(doc_.complain(child.at, shown + " " + ok.error().what, ok.error().hint, hide ? show::up_to_value : show::all));
+        errors_.push_back(doc_.complain(child.at, shown + " " + ok.error().what, ok.error().hint,
+                                        hide ? show::up_to_value : show::all));
         bad_.insert(&child);
       }
     }
@@ -184,8 +194,11 @@ void checker::check_list(view const& v) {
 void checker::check_range(view const& v, double value, std::string const& is) {
   auto const& row = *v.key();
   if (value >= row.min && value <= row.max) return;
-  auto const limit = [&](double x) { return row.type == schema::type::duration ? format_duration(x) : plain_number(x); };
-  complain(v, v.path() + " must be between " + limit(row.min) + " and " + limit(row.max) + ", is " + is, std::string(row.help));
+  auto const limit = [&](double x) {
+    return row.type == schema::type::duration ? format_duration(x) : plain_number(x);
+  };
+  complain(v, v.path() + " must be between " + limit(row.min) + " and " + limit(row.max) + ", is " + is,
+           std::string(row.help));
 }
 
 void checker::check(view const& v) {
@@ -199,7 +212,8 @@ void checker::check(view const& v) {
 
   if (row.type == type::inline_secret) {
     auto const parent = row.path.substr(0, row.path.rfind('.'));
-    complain(v, v.path() + " may not stand in the file", "use " + forms_of(which_, parent, row.secret), show::up_to_value);
+    complain(v, v.path() + " may not stand in the file", "use " + forms_of(which_, parent, row.secret),
+             show::up_to_value);
     return;
   }
   if (row.type == type::options) {
@@ -210,7 +224,8 @@ void checker::check(view const& v) {
   auto const wrong = [&](std::string detail = {}) {
     auto is = describe(n);
     if (hide && value.is != kind::null && value.is != kind::list && value.is != kind::map) is = "something else";
-    complain(v, v.path() + " must be " + std::string(schema::describe(row.type)) + ", is " + is, std::move(detail), how);
+    complain(v, v.path() + " must be " + std::string(schema::describe(row.type)) + ", is " + is, std::move(detail),
+             how);
   };
   bool const number = value.is == kind::integer || value.is == kind::number;
   switch (row.type) {
@@ -223,11 +238,13 @@ void checker::check(view const& v) {
         return wrong(std::move(detail));
       }
       if (row.type == type::named_map && n.children.empty())
-        return complain(v, v.path() + " is empty", row.path == "stages" ? "leave the key out to run every stage" : std::string(row.help));
+        return complain(v, v.path() + " is empty",
+                        row.path == "stages" ? "leave the key out to run every stage" : std::string(row.help));
       return check_children(v);
     case type::url_list:
     case type::path_list:
-      if (value.is != kind::list) return wrong(value.is == kind::text ? std::string("write it in brackets: [ … ]") : std::string(row.help));
+      if (value.is != kind::list)
+        return wrong(value.is == kind::text ? std::string("write it in brackets: [ … ]") : std::string(row.help));
       return check_list(v);
     case type::boolean:
       if (value.is != kind::boolean) return wrong("YAML 1.2 knows true and false, without quotes");
@@ -235,10 +252,12 @@ void checker::check(view const& v) {
     case type::integer:
     case type::integer_or_map:
       if (row.type == type::integer_or_map && value.is == kind::map) return check_children(v);
-      if (value.is != kind::integer) return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
+      if (value.is != kind::integer)
+        return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
       return check_range(v, value.number, base::shorten(n.text, 40));
     case type::number:
-      if (!number || std::isnan(value.number)) return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
+      if (!number || std::isnan(value.number))
+        return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
       return check_range(v, value.number, base::shorten(n.text, 40));
     case type::duration: {
       auto const ms = number || value.is == kind::text ? parse_duration(n.text) : std::nullopt;
@@ -248,16 +267,19 @@ void checker::check(view const& v) {
     case type::text:
     case type::path:
     case type::url:
-    case type::fingerprint: break;
+    case type::fingerprint:
+      break;
     case type::options:
-    case type::inline_secret: return;
+    case type::inline_secret:
+      return;
   }
   if (value.is != kind::text)
     return wrong(value.is == kind::boolean || number ? "put it in quotes if it is meant" : std::string(row.help));
   if (n.text.empty()) return complain(v, v.path() + " is empty", std::string(row.help));
   if (row.type == type::url) {
     if (auto const ok = normal_url(n.text); !ok)
-      complain(v, v.path() + " " + ok.error().what, ok.error().hint, n.text.find('@') != std::string::npos ? show::up_to_value : how);
+      complain(v, v.path() + " " + ok.error().what, ok.error().hint,
+               n.text.find('@') != std::string::npos ? show::up_to_value : how);
   } else if (row.type == type::fingerprint) {
     if (!normal_fingerprint(n.text))
       complain(v, v.path() + " must be 32 bytes in hexadecimal, with or without colons",

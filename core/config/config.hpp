@@ -18,16 +18,16 @@ using std::chrono::milliseconds;
 
 // A promise to whoever runs NetBox's database: weir never goes above these.
 struct profile {
-  std::string name;                // "conservative"
-  std::filesystem::path file;      // where it was read from
-  std::string description;         // one line: for whom it is
-  std::size_t batch_size = 5;      // write requests in a batch
-  milliseconds batch_delay{200};   // pause between two batches
+  std::string name;               // "conservative"
+  std::filesystem::path file;     // where it was read from
+  std::string description;        // one line: for whom it is
+  std::size_t batch_size = 5;     // write requests in a batch
+  milliseconds batch_delay{200};  // pause between two batches
   std::size_t objects_per_request = 50;
   std::size_t max_in_flight = 1;
   double requests_per_second = 10;
-  std::size_t max_attempts = 5;       // of one request, the first one included
-  milliseconds backoff_base{1000};    // doubles with each attempt, full jitter
+  std::size_t max_attempts = 5;     // of one request, the first one included
+  milliseconds backoff_base{1000};  // doubles with each attempt, full jitter
   milliseconds backoff_cap{30000};
   milliseconds request_timeout{120000};  // a whole request
   milliseconds connect_timeout{10000};
@@ -52,7 +52,7 @@ struct source {
   std::vector<std::string> urls;  // one cluster, in order of preference
   std::string token_id;           // "user@realm!id", with `token`
   base::secret token;
-  std::string username;           // "user@realm", with `password`
+  std::string username;  // "user@realm", with `password`
   base::secret password;
   config::tls tls;
   std::size_t max_in_flight = 4;
@@ -64,7 +64,8 @@ struct stage {
   std::string id;
   std::string options_json = "{}";
   std::string location;  // "file:line:column" of its options, for error messages
-  std::map<std::string, std::string> option_locations;  // the same for each option, by JSON pointer ("/include_templates")
+  std::map<std::string, std::string>
+      option_locations;  // the same for each option, by JSON pointer ("/include_templates")
 };
 
 struct configuration {
@@ -94,18 +95,18 @@ struct diagnostic {
 std::string render(diagnostic const& d);
 
 struct load_options {
-  std::filesystem::path file;                          // the configuration's file
-  std::optional<std::string> profile;                  // --profile: a shipped one's name or a path; wins over the file
-  std::vector<std::filesystem::path> profile_path;     // where shipped profiles are looked for
+  std::filesystem::path file;                       // the configuration's file
+  std::optional<std::string> profile;               // --profile: a shipped one's name or a path; wins over the file
+  std::vector<std::filesystem::path> profile_path;  // where shipped profiles are looked for
   std::vector<std::filesystem::path> default_plugin_path;
-  std::map<std::string, std::string> environment;      // PROXBOX_…, XDG_…, and what *_env names
-  bool need_secrets = true;                            // validate --no-network still reads them
+  std::map<std::string, std::string> environment;  // PROXBOX_…, XDG_…, and what *_env names
+  bool need_secrets = true;                        // validate --no-network still reads them
   bool use_files = true;  // false: look at no file (fuzzing): built-in profile, no secrets, ca_file is not checked
 };
 
 struct load_outcome {
-  std::optional<configuration> value;      // absent if there is an error
-  std::vector<diagnostic> errors;          // all of them, not only the first
+  std::optional<configuration> value;  // absent if there is an error
+  std::vector<diagnostic> errors;      // all of them, not only the first
   std::vector<diagnostic> warnings;
 };
 load_outcome load(load_options const& options);

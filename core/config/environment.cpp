@@ -15,7 +15,8 @@ std::map<std::string, std::string> current_environment() {
   return out;
 }
 
-std::optional<std::filesystem::path> default_state_dir(std::map<std::string, std::string> const& environment, bool root) {
+std::optional<std::filesystem::path> default_state_dir(std::map<std::string, std::string> const& environment,
+                                                       bool root) {
   auto const get = [&](char const* name) {
     auto const found = environment.find(name);
     return found == environment.end() ? std::string() : found->second;

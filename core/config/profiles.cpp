@@ -103,9 +103,11 @@ class finder {
     if (ignored) identity = file;
     if (std::find(chain_.begin(), chain_.end(), identity) != chain_.end()) {
       std::vector<std::string> names;
-      for (auto at = std::find(chain_.begin(), chain_.end(), identity); at != chain_.end(); ++at) names.push_back(at->string());
+      for (auto at = std::find(chain_.begin(), chain_.end(), identity); at != chain_.end(); ++at)
+        names.push_back(at->string());
       names.push_back(identity.string());
-      complain("the profile extends itself: " + base::join(names, " -> "), "end the chain at a profile without 'extends'");
+      complain("the profile extends itself: " + base::join(names, " -> "),
+               "end the chain at a profile without 'extends'");
       return {};
     }
     auto const text = read_text(file);

@@ -8,8 +8,9 @@ namespace weir::config {
 
 using complaint = std::function<void(std::string summary, std::string detail)>;
 
-// The profile that `reference` names: a path (it holds '/' or ends in .yaml; relative ones start at `folder`), or a name
-// found in options.profile_path. Errors in profiles' files go to `errors`, those about the reference itself to `complain`.
+// The profile that `reference` names: a path (it holds '/' or ends in .yaml; relative ones start at `folder`), or a
+// name found in options.profile_path. Errors in profiles' files go to `errors`, those about the reference itself to
+// `complain`.
 std::optional<profile> find_profile(std::string const& reference, std::filesystem::path const& folder,
                                     load_options const& options, std::vector<diagnostic>& errors,
                                     complaint const& complain);

@@ -20,7 +20,9 @@ using show = checker::show;
 class reader {
  public:
   reader(yaml::document const& doc, load_options const& options, load_outcome& out)
-      : options_(options), out_(out), check_(doc, schema::document::configuration, out.errors),
+      : options_(options),
+        out_(out),
+        check_(doc, schema::document::configuration, out.errors),
         folder_(fs::absolute(doc.file).parent_path()) {}
 
   configuration read(fs::path file) {
@@ -83,13 +85,17 @@ class reader {
     std::vector<std::string> names;
     bool refused = false;  // one form is there but wrong, or the secret stands in the file: reported already
     for (auto const& row : schema::keys()) {
-      if (row.secret != secret || row.in != check_.which() || row.path.substr(0, row.path.rfind('.')) != owner.key()->path)
+      if (row.secret != secret || row.in != check_.which() ||
+          row.path.substr(0, row.path.rfind('.')) != owner.key()->path)
         continue;
       auto const name = row.path.substr(row.path.rfind('.') + 1);
       auto const v = owner[name];
       if (!row.form.empty()) names.emplace_back(name);
       if (v.node() == nullptr) continue;
-      if (v.present()) given.push_back(v); else refused = true;
+      if (v.present())
+        given.push_back(v);
+      else
+        refused = true;
     }
     if (given.size() > 1)
       return check_.complain(given[1], given[1].path() + " and " + given[0].path() + " are both given",
@@ -108,11 +114,13 @@ class reader {
     auto const text = v.text();
     if (form == "env" && (!valid_variable(text) || looks_like_token(text))) {
       check_.complain(v, v.path() + " must be the name of an environment variable",
-                      looks_like_token(text) ? "this looks like the secret itself" : "letters, digits and '_'", show::up_to_value);
+                      looks_like_token(text) ? "this looks like the secret itself" : "letters, digits and '_'",
+                      show::up_to_value);
       return {};
     }
     if (form == "credential" && (!valid_name(text) || looks_like_token(text))) {
-      check_.complain(v, v.path() + " must be the name of a systemd credential", "letters, digits, '_', '.' and '-'", show::up_to_value);
+      check_.complain(v, v.path() + " must be the name of a systemd credential", "letters, digits, '_', '.' and '-'",
+                      show::up_to_value);
       return {};
     }
     auto const file = form == "file" ? path_of(v) : std::nullopt;
@@ -122,7 +130,8 @@ class reader {
                  : form == "command" ? secret_from_command(text, options_.environment)
                                      : secret_from_credential(text, options_.environment);
     if (found) return std::move(*found);
-    check_.complain(v, v.path() + ": " + found.error().what, found.error().hint, form == "command" ? show::up_to_value : show::all);
+    check_.complain(v, v.path() + ": " + found.error().what, found.error().hint,
+                    form == "command" ? show::up_to_value : show::all);
     return {};
   }
 
@@ -133,7 +142,8 @@ class reader {
       t.ca_file = file->string();
       std::error_code ignored;
       if (options_.use_files && !fs::is_regular_file(*file, ignored))
-        check_.complain(ca, ca.path() + ": " + file->string() + (fs::exists(*file, ignored) ? " is not a file" : " does not exist"));
+        check_.complain(ca, ca.path() + ": " + file->string() +
+                                (fs::exists(*file, ignored) ? " is not a file" : " does not exist"));
       else if (options_.use_files && ::access(file->c_str(), R_OK) != 0)
         check_.complain(ca, ca.path() + ": " + file->string() + " cannot be read");
     }
@@ -174,15 +184,18 @@ class reader {
     auto const id = v["token_id"], user = v["username"];
     auto const any = [&](std::string_view secret) {
       for (auto const& row : schema::keys())
-        if (row.secret == secret && row.path.starts_with("sources.*.") && v[row.path.substr(10)].node() != nullptr) return true;
+        if (row.secret == secret && row.path.starts_with("sources.*.") && v[row.path.substr(10)].node() != nullptr)
+          return true;
       return false;
     };
     bool const token = any("token"), password = any("password");
     bool const by_token = id.node() != nullptr || token, by_password = user.node() != nullptr || password;
     if (by_token && by_password)
-      return check_.complain_at_key(v, v.path() + " has two logins", "either token_id and a token, or username and a password");
+      return check_.complain_at_key(v, v.path() + " has two logins",
+                                    "either token_id and a token, or username and a password");
     if (!by_token && !by_password)
-      return check_.complain_at_key(v, v.path() + " has no login", "token_id and token_env, or username and password_env");
+      return check_.complain_at_key(v, v.path() + " has no login",
+                                    "token_id and token_env, or username and password_env");
     auto const& name = by_token ? id : user;
     if (name.node() == nullptr)
       check_.complain_at_key(v, v.path() + (by_token ? ".token_id is missing" : ".username is missing"),
@@ -191,17 +204,23 @@ class reader {
       s.token_id = id.text();
       bool const whole = s.token_id.find('=') != std::string::npos;
       if (!valid_token_id(s.token_id))
-        check_.complain(id, id.path() + " must look like user@realm!name" + (whole ? "" : ", is '" + base::shorten(s.token_id, 60) + "'"),
-                        whole ? "what stands behind '=' is the secret: it goes where token_env or another form says" : "such as sync@pve!weir",
+        check_.complain(id,
+                        id.path() + " must look like user@realm!name" +
+                            (whole ? "" : ", is '" + base::shorten(s.token_id, 60) + "'"),
+                        whole ? "what stands behind '=' is the secret: it goes where token_env or another form says"
+                              : "such as sync@pve!weir",
                         whole ? show::up_to_value : show::all);
     }
     if (user.present()) {
       s.username = user.text();
       if (!valid_username(s.username))
-        check_.complain(user, user.path() + " must look like user@realm, is '" + base::shorten(s.username, 60) + "'", "such as root@pam or sync@pve");
+        check_.complain(user, user.path() + " must look like user@realm, is '" + base::shorten(s.username, 60) + "'",
+                        "such as root@pam or sync@pve");
     }
-    if (by_token) s.token = read_secret(v, "token", "needs a token");
-    else s.password = read_secret(v, "password", "needs a password");
+    if (by_token)
+      s.token = read_secret(v, "token", "needs a token");
+    else
+      s.password = read_secret(v, "password", "needs a password");
   }
 
   std::vector<stage> read_stages(view const& v) {
@@ -258,7 +277,8 @@ class reader {
     out_.errors.push_back(std::move(d));
   }
 
-  // One number is the whole limit; of {count, percent} the part left out is 0, so that nobody gets more than is written.
+  // One number is the whole limit; of {count, percent} the part left out is 0, so that nobody gets more than is
+  // written.
   void read_max_deletes(view const& v, configuration& c) {
     auto const count = v["count"], percent = v["percent"];
     bool const map = v.present() && v.node()->is == yaml::node::form::map;

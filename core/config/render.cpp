@@ -40,8 +40,10 @@ std::string render(diagnostic const& d) {
   // Tabs stay tabs, so that the caret lines up however wide they are; other characters are one wide.
   std::string indent;
   for (char c : lead)
-    if (c == '\t') indent += '\t';
-    else if (!continuation(c)) indent += ' ';
+    if (c == '\t')
+      indent += '\t';
+    else if (!continuation(c))
+      indent += ' ';
   auto const underlined = line.substr(column, std::min(d.length, end > column ? end - column : 0));
   std::string const caret(std::max<std::size_t>(characters(underlined), 1), '^');
 

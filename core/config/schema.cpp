@@ -119,21 +119,36 @@ std::vector<std::string> homes(document in, std::string_view leaf) {
 
 std::string_view describe(type t) {
   switch (t) {
-    case type::map: return "a map of keys";
-    case type::named_map: return "a map of names";
-    case type::options: return "a map of options";
-    case type::text: return "text";
-    case type::url: return "an http or https URL";
-    case type::path: return "a path";
-    case type::url_list: return "a list of URLs";
-    case type::path_list: return "a list of paths";
-    case type::boolean: return "true or false";
-    case type::integer: return "a whole number";
-    case type::number: return "a number";
-    case type::duration: return "a duration";
-    case type::integer_or_map: return "a whole number or {count, percent}";
-    case type::fingerprint: return "a SHA-256 fingerprint";
-    case type::inline_secret: return "left out";
+    case type::map:
+      return "a map of keys";
+    case type::named_map:
+      return "a map of names";
+    case type::options:
+      return "a map of options";
+    case type::text:
+      return "text";
+    case type::url:
+      return "an http or https URL";
+    case type::path:
+      return "a path";
+    case type::url_list:
+      return "a list of URLs";
+    case type::path_list:
+      return "a list of paths";
+    case type::boolean:
+      return "true or false";
+    case type::integer:
+      return "a whole number";
+    case type::number:
+      return "a number";
+    case type::duration:
+      return "a duration";
+    case type::integer_or_map:
+      return "a whole number or {count, percent}";
+    case type::fingerprint:
+      return "a SHA-256 fingerprint";
+    case type::inline_secret:
+      return "left out";
   }
   return "";
 }

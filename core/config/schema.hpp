@@ -12,12 +12,12 @@ namespace weir::config::schema {
 enum class document { configuration, profile };
 
 enum class type {
-  map,             // the children in the table
-  named_map,       // names of the user's own; the children stand under "*"
-  options,         // whatever the stage's own schema allows; empty is allowed
+  map,        // the children in the table
+  named_map,  // names of the user's own; the children stand under "*"
+  options,    // whatever the stage's own schema allows; empty is allowed
   text,
-  url,             // http or https
-  path,            // "~/" and relative ones start at the file's folder
+  url,   // http or https
+  path,  // "~/" and relative ones start at the file's folder
   url_list,
   path_list,
   boolean,

@@ -47,7 +47,8 @@ class descriptor {
 base::result<base::secret> clean(std::string value, std::string const& whence) {
   while (value.ends_with('\n') || value.ends_with('\r')) value.pop_back();
   if (value.empty()) return refuse(whence + " is empty");
-  if (value.size() > secret_bytes) return refuse(whence + " holds more than " + std::to_string(secret_bytes) + " bytes");
+  if (value.size() > secret_bytes)
+    return refuse(whence + " holds more than " + std::to_string(secret_bytes) + " bytes");
   // It goes into an HTTP header: a line break would start another one.
   if (std::any_of(value.begin(), value.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }))
     return refuse(whence + " holds several lines or control characters", "it must hold the secret and nothing else");
@@ -81,7 +82,8 @@ base::result<base::secret> read_file(std::filesystem::path const& file, bool pri
                   "chmod 600 " + file.string());
   }
   std::string value;
-  if (auto const failed = read_all(fd.get(), value)) return refuse("cannot read " + file.string() + ": " + reason(*failed));
+  if (auto const failed = read_all(fd.get(), value))
+    return refuse("cannot read " + file.string() + ": " + reason(*failed));
   return clean(std::move(value), file.string());
 }
 
@@ -158,8 +160,10 @@ base::result<base::secret> secret_from_command(std::string const& command, varia
       break;
     }
     auto const n = ::read(output.get(), buffer.data(), buffer.size());
-    if (n > 0) value.append(buffer.data(), static_cast<std::size_t>(n));
-    else if (n == 0 || errno != EINTR) ended = true;
+    if (n > 0)
+      value.append(buffer.data(), static_cast<std::size_t>(n));
+    else if (n == 0 || errno != EINTR)
+      ended = true;
   }
   int status = 0;
   bool const exited = ended && wait_until(pid, status, deadline);
@@ -167,13 +171,15 @@ base::result<base::secret> secret_from_command(std::string const& command, varia
     ::kill(-pid, SIGKILL);
     while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (value.size() > secret_bytes) return refuse("the command printed more than " + std::to_string(secret_bytes) + " bytes");
+    if (value.size() > secret_bytes)
+      return refuse("the command printed more than " + std::to_string(secret_bytes) + " bytes");
     return refuse("the command did not end within " + format_duration(static_cast<double>(limit.count())),
                   "its standard input is empty: it must not ask anything");
   }
   if (WIFSIGNALED(status)) return refuse("the command was ended by signal " + std::to_string(WTERMSIG(status)));
   if (WEXITSTATUS(status) != 0)
-    return refuse("the command failed with exit code " + std::to_string(WEXITSTATUS(status)), "its standard error says why");
+    return refuse("the command failed with exit code " + std::to_string(WEXITSTATUS(status)),
+                  "its standard error says why");
   return clean(std::move(value), "the command's output");
 }
 

@@ -13,7 +13,9 @@ namespace {
 bool digit(char c) { return c >= '0' && c <= '9'; }
 bool letter(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); }
 bool hex_digit(char c) { return digit(c) || (c >= 'A' && c <= 'F') || (c >= 'a' && c <= 'f'); }
-bool all(std::string_view text, bool (*test)(char)) { return !text.empty() && std::all_of(text.begin(), text.end(), test); }
+bool all(std::string_view text, bool (*test)(char)) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), test);
+}
 
 // [-+]?( \.[0-9]+ | [0-9]+(\.[0-9]*)? )([eE][-+]?[0-9]+)?
 bool looks_like_number(std::string_view text) {
@@ -76,8 +78,12 @@ void append_json_text(std::string& out, std::string_view text) {
 void append_json(std::string& out, yaml::node const& n, std::optional<json_problem>& problem) {
   auto const value = resolve(n);
   switch (value.is) {
-    case scalar::kind::null: out += "null"; return;
-    case scalar::kind::boolean: out += value.boolean ? "true" : "false"; return;
+    case scalar::kind::null:
+      out += "null";
+      return;
+    case scalar::kind::boolean:
+      out += value.boolean ? "true" : "false";
+      return;
     case scalar::kind::integer:
       if (!value.exact && !problem) problem = json_problem{n.at, "a whole number beyond 64 bits; put it in quotes"};
       out += std::to_string(value.integer);
@@ -95,7 +101,9 @@ void append_json(std::string& out, yaml::node const& n, std::optional<json_probl
       if (digits.find_first_of(".e") == digits.npos) out += ".0";  // it was written as a fraction: it stays one
       return;
     }
-    case scalar::kind::text: append_json_text(out, n.text); return;
+    case scalar::kind::text:
+      append_json_text(out, n.text);
+      return;
     case scalar::kind::list:
     case scalar::kind::map: {
       bool const map = value.is == scalar::kind::map;
@@ -119,10 +127,16 @@ scalar resolve(yaml::node const& n) {
   using kind = scalar::kind;
   scalar s;
   switch (n.is) {
-    case yaml::node::form::null: return s;
-    case yaml::node::form::list: s.is = kind::list; return s;
-    case yaml::node::form::map: s.is = kind::map; return s;
-    case yaml::node::form::scalar: break;
+    case yaml::node::form::null:
+      return s;
+    case yaml::node::form::list:
+      s.is = kind::list;
+      return s;
+    case yaml::node::form::map:
+      s.is = kind::map;
+      return s;
+    case yaml::node::form::scalar:
+      break;
   }
   s.is = kind::text;
   if (!n.plain) return s;
@@ -165,13 +179,19 @@ scalar resolve(yaml::node const& n) {
 std::string describe(yaml::node const& n) {
   auto const value = resolve(n);
   switch (value.is) {
-    case scalar::kind::null: return "empty";
-    case scalar::kind::boolean: return n.text;
+    case scalar::kind::null:
+      return "empty";
+    case scalar::kind::boolean:
+      return n.text;
     case scalar::kind::integer:
-    case scalar::kind::number: return "the number " + base::shorten(n.text, 40);
-    case scalar::kind::text: return "the text '" + base::shorten(without_userinfo(n.text), 60) + "'";
-    case scalar::kind::list: return "a list";
-    case scalar::kind::map: return "a map";
+    case scalar::kind::number:
+      return "the number " + base::shorten(n.text, 40);
+    case scalar::kind::text:
+      return "the text '" + base::shorten(without_userinfo(n.text), 60) + "'";
+    case scalar::kind::list:
+      return "a list";
+    case scalar::kind::map:
+      return "a map";
   }
   return "";
 }
@@ -218,13 +238,15 @@ base::result<std::string> normal_url(std::string_view text) {
   if (authority.find('@') != authority.npos)
     return refuse("must not hold a user name or a password", "write the URL without what stands in front of '@'");
   auto const shown = "'" + base::shorten(without_userinfo(text), 80) + "'";
-  if (scheme != "http" && scheme != "https") return refuse("must be an http or https URL, is " + shown, std::string(example));
+  if (scheme != "http" && scheme != "https")
+    return refuse("must be an http or https URL, is " + shown, std::string(example));
   if (path.find('?') != path.npos || path.find('#') != path.npos)
     return refuse("must not hold a query or a fragment, is " + shown, std::string(example));
   std::string_view host = authority, port;
   if (authority.starts_with('[')) {
     auto const end = authority.find(']');
-    if (end == authority.npos) return refuse("has a host without the closing ']', is " + shown, "such as https://[2001:db8::1]:8006");
+    if (end == authority.npos)
+      return refuse("has a host without the closing ']', is " + shown, "such as https://[2001:db8::1]:8006");
     host = authority.substr(1, end - 1);
     if (!all(host, [](char c) { return hex_digit(c) || c == ':' || c == '.'; }) || host.find(':') == host.npos)
       return refuse("has no IPv6 address between the brackets, is " + shown, "such as https://[2001:db8::1]:8006");
@@ -236,14 +258,17 @@ base::result<std::string> normal_url(std::string_view text) {
     port = authority.substr(colon);
   }
   if (host.empty()) return refuse("names no host, is " + shown, std::string(example));
-  if (!authority.starts_with('[') && !all(host, [](char c) { return digit(c) || letter(c) || c == '-' || c == '.' || c == '_'; }))
+  if (!authority.starts_with('[') &&
+      !all(host, [](char c) { return digit(c) || letter(c) || c == '-' || c == '.' || c == '_'; }))
     return refuse("names a host with a character that no host name has, is " + shown, std::string(example));
   if (!port.empty()) {
     long long value = 0;
     if (!all(port.substr(1), digit) || !to_integer(port.substr(1), 10, value) || value < 1 || value > 65535)
       return refuse("has no port between 1 and 65535 behind ':', is " + shown, "such as https://netbox.example:8443");
   }
-  if (std::any_of(path.begin(), path.end(), [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f || c == '"' || c == '<' || c == '>' || c == '\\'; }))
+  if (std::any_of(path.begin(), path.end(), [](char c) {
+        return static_cast<unsigned char>(c) <= ' ' || c == 0x7f || c == '"' || c == '<' || c == '>' || c == '\\';
+      }))
     return refuse("holds a character that no URL has, is " + shown, "");
   auto const strip = [&](std::string_view end) {
     if (!path.ends_with(end)) return false;
@@ -265,8 +290,10 @@ std::optional<std::string> normal_fingerprint(std::string_view text) {
   } else {
     if (text.size() != 32 * 3 - 1) return {};
     for (std::size_t i = 0; i < text.size(); ++i) {
-      if (i % 3 != 2) digits += text[i];
-      else if (text[i] != ':') return {};
+      if (i % 3 != 2)
+        digits += text[i];
+      else if (text[i] != ':')
+        return {};
     }
   }
   if (digits.size() != 64 || !all(digits, hex_digit)) return {};
@@ -308,14 +335,17 @@ bool valid_username(std::string_view text) {
   auto const at = text.rfind('@');
   if (at == text.npos || at == 0 || at + 1 == text.size() || !letter(text[at + 1])) return false;
   return all(text.substr(at + 1), [](char c) { return digit(c) || letter(c) || c == '_' || c == '.' || c == '-'; }) &&
-         all(text.substr(0, at), [](char c) { return static_cast<unsigned char>(c) > ' ' && c != ':' && c != '/' && c != '!' && c != 0x7f; });
+         all(text.substr(0, at), [](char c) {
+           return static_cast<unsigned char>(c) > ' ' && c != ':' && c != '/' && c != '!' && c != 0x7f;
+         });
 }
 
 bool valid_token_id(std::string_view text) {
   auto const mark = text.find('!');
   if (mark == text.npos || !valid_username(text.substr(0, mark))) return false;
   auto const name = text.substr(mark + 1);
-  return !name.empty() && letter(name[0]) && all(name, [](char c) { return digit(c) || letter(c) || c == '_' || c == '.' || c == '-'; });
+  return !name.empty() && letter(name[0]) &&
+         all(name, [](char c) { return digit(c) || letter(c) || c == '_' || c == '.' || c == '-'; });
 }
 
 bool looks_like_token(std::string_view text) {
@@ -328,10 +358,12 @@ base::result<std::filesystem::path> resolve_path(std::string_view text, std::fil
   std::filesystem::path path{std::string(text)};
   if (text.starts_with('~')) {
     if (text.size() > 1 && text[1] != '/')
-      return base::fail(base::error_code::config, "starts with another user's home, which is not looked up", "write the whole path");
+      return base::fail(base::error_code::config, "starts with another user's home, which is not looked up",
+                        "write the whole path");
     auto const home = environment.find("HOME");
     if (home == environment.end() || home->second.empty())
-      return base::fail(base::error_code::config, "starts with '~', but HOME is not set", "set HOME or write the whole path");
+      return base::fail(base::error_code::config, "starts with '~', but HOME is not set",
+                        "set HOME or write the whole path");
     path = std::filesystem::path(home->second) / std::string(text.substr(std::min<std::size_t>(2, text.size())));
   }
   if (path.is_relative()) path = base / path;

@@ -39,11 +39,11 @@ std::optional<std::string> normal_fingerprint(std::string_view text);
 // "https://***@host" for "https://user:password@host", anywhere in a text.
 std::string without_userinfo(std::string_view text);
 
-bool valid_name(std::string_view text);         // [A-Za-z0-9][A-Za-z0-9_.-]*
-bool valid_variable(std::string_view text);     // [A-Za-z_][A-Za-z0-9_]*
-bool valid_token_id(std::string_view text);     // user@realm!name
-bool valid_username(std::string_view text);     // user@realm
-bool looks_like_token(std::string_view text);   // a secret where a name should stand
+bool valid_name(std::string_view text);        // [A-Za-z0-9][A-Za-z0-9_.-]*
+bool valid_variable(std::string_view text);    // [A-Za-z_][A-Za-z0-9_]*
+bool valid_token_id(std::string_view text);    // user@realm!name
+bool valid_username(std::string_view text);    // user@realm
+bool looks_like_token(std::string_view text);  // a secret where a name should stand
 
 // `~` and relative paths, resolved at `base`; fails for "~user" and for "~" without HOME.
 base::result<std::filesystem::path> resolve_path(std::string_view text, std::filesystem::path const& base,

@@ -35,7 +35,8 @@ std::string up_to_userinfo(std::string_view line) {
   return hidden == line ? hidden : hidden.substr(0, hidden.find("***") + 3);
 }
 
-// Whoever wrote a secret into the file shall not find it in a log as well: everything behind "token:" and its like goes.
+// Whoever wrote a secret into the file shall not find it in a log as well: everything behind "token:" and its like
+// goes.
 std::string without_secrets(std::string_view line) {
   auto const lower = base::lower(line);
   std::size_t at = 0;
@@ -66,8 +67,10 @@ std::size_t extent(std::string_view line, std::size_t column) {
   auto const rest = line.substr(column - 1);
   if (rest[0] == '"' || rest[0] == '\'') {
     for (std::size_t i = 1; i < rest.size(); ++i) {
-      if (rest[0] == '"' && rest[i] == '\\') ++i;
-      else if (rest[i] == rest[0]) return i + 1;
+      if (rest[0] == '"' && rest[i] == '\\')
+        ++i;
+      else if (rest[i] == rest[0])
+        return i + 1;
     }
     return rest.size();
   }
@@ -116,9 +119,11 @@ class builder final : public YAML::EventHandler {
   void OnScalar(YAML::Mark const& m, std::string const& tag, YAML::anchor_t anchor, std::string const& value) override {
     auto const at = here(m);
     no_tag(tag, at);
+    if (!closed(at)) throw refused{at, "not valid YAML: the quote is not closed", ""};
     if (wants_key()) {
       if (value == "<<" && tag == "?")
-        throw refused{at, "merge keys (<<) are not part of YAML 1.2", "write the keys out, or use an alias (*name) as a value"};
+        throw refused{at, "merge keys (<<) are not part of YAML 1.2",
+                      "write the keys out, or use an alias (*name) as a value"};
       count_one(at, value.size());
       pending_.back() = key{value, at};
       return;
@@ -158,6 +163,28 @@ class builder final : public YAML::EventHandler {
     return word == "~" || word == "null" || word == "Null" || word == "NULL";
   }
 
+  // yaml-cpp lets a file end inside a quoted text, if only behind a line break.
+  bool closed(mark at) const {
+    if (at.line == 0 || at.line > doc_.lines.size()) return true;
+    auto const* line = &doc_.lines[at.line - 1];
+    if (at.column > line->size()) return true;
+    char const quote = (*line)[at.column - 1];
+    if (quote != '"' && quote != '\'') return true;
+    for (std::size_t number = at.line, i = at.column;; i = 0, line = &doc_.lines[number++]) {
+      for (; i < line->size(); ++i) {
+        if (quote == '"' && (*line)[i] == '\\')
+          ++i;
+        else if ((*line)[i] != quote)
+          continue;
+        else if (quote == '\'' && i + 1 < line->size() && (*line)[i + 1] == quote)
+          ++i;
+        else
+          return true;
+      }
+      if (number >= doc_.lines.size()) return false;
+    }
+  }
+
   static void no_tag(std::string const& tag, mark at) {
     if (tag.empty() || tag == "?" || tag == "!") return;
     throw refused{at, "the tag '" + base::shorten(tag, 40) + "' is not supported",
@@ -167,9 +194,11 @@ class builder final : public YAML::EventHandler {
 
   void count_one(mark at, std::size_t bytes) {
     if (++nodes_ > max_nodes)
-      throw refused{at, "too many values: a file may hold " + std::to_string(max_nodes) + ", aliases counted in full", ""};
+      throw refused{at, "too many values: a file may hold " + std::to_string(max_nodes) + ", aliases counted in full",
+                    ""};
     if ((bytes_ += bytes) > max_expanded_bytes)
-      throw refused{at, "too much text: aliases make the file larger than " + std::to_string(max_expanded_bytes) + " bytes", ""};
+      throw refused{
+          at, "too much text: aliases make the file larger than " + std::to_string(max_expanded_bytes) + " bytes", ""};
   }
   void count(node const& n, mark at) {
     count_one(at, n.text.size() + n.key.size());
@@ -180,8 +209,7 @@ class builder final : public YAML::EventHandler {
     auto const at = here(m);
     no_tag(tag, at);
     if (wants_key()) throw refused{at, "a key must be text", ""};
-    if (open_.size() >= max_depth)
-      throw refused{at, "nested deeper than " + std::to_string(max_depth) + " levels", ""};
+    if (open_.size() >= max_depth) throw refused{at, "nested deeper than " + std::to_string(max_depth) + " levels", ""};
     count_one(at, 0);
     node n;
     n.is = form;
@@ -267,7 +295,10 @@ std::optional<refused> not_text(std::string_view text) {
     bool const end_of_line = c == '\n' || (c == '\r' && i + 1 < text.size() && text[i + 1] == '\n');
     if ((c < 0x20 && c != '\t' && !end_of_line) || c == 0x7f)
       return refused{at, "the file holds a control character (byte " + std::to_string(c) + ")", "remove it"};
-    if (c == '\n') at = {at.line + 1, 1}; else at.column += length;
+    if (c == '\n')
+      at = {at.line + 1, 1};
+    else
+      at.column += length;
     i += length;
   }
   return {};
@@ -303,12 +334,15 @@ diagnostic document::complain(mark at, std::string summary, std::string detail, 
   auto const& line = lines[at.line - 1];
   d.length = extent(line, at.column);
   auto shown = line;
-  if (how == show::up_to_value && at.column > 0 && at.column <= line.size()) shown = line.substr(0, at.column - 1) + "***";
+  if (how == show::up_to_value && at.column > 0 && at.column <= line.size())
+    shown = line.substr(0, at.column - 1) + "***";
   if (how == show::up_to_key && at.column > 0 && at.column - 1 + d.length < line.size())
     shown = line.substr(0, at.column - 1 + d.length) + ": …";
   d.source_line = without_secrets(shown);
-  if (d.column > d.source_line.size()) d.length = 1;
-  else d.length = std::min(d.length, d.source_line.size() - d.column + 1);
+  if (d.column > d.source_line.size())
+    d.length = 1;
+  else
+    d.length = std::min(d.length, d.source_line.size() - d.column + 1);
   return d;
 }
 

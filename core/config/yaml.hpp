@@ -12,7 +12,7 @@ namespace weir::config::yaml {
 // Limits that no configuration written by people comes near.
 inline constexpr std::size_t max_bytes = 512 * 1024;
 inline constexpr std::size_t max_depth = 32;
-inline constexpr std::size_t max_nodes = 10'000;                 // after aliases are put in
+inline constexpr std::size_t max_nodes = 10'000;                  // after aliases are put in
 inline constexpr std::size_t max_expanded_bytes = 4 * max_bytes;  // the same for the text of the values
 
 // 1-based, bytes; 0 where there is none.
