@@ -157,7 +157,7 @@ struct client::state : std::enable_shared_from_this<state> {
     log_attempt(p, got, what, v);
     if (v.again) {
       p.last_was_stale = what == outcome::stale;
-      warn_of_retry(p, got, what, v, now);
+      if (what != outcome::stale) warn_of_retry(p, got, what, v, now);  // a stale connection is nobody's trouble
       pump();
       return;
     }

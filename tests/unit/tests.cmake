@@ -7,3 +7,8 @@ target_compile_definitions(unit_plugins PRIVATE WEIR_STAGES_DIR="${CMAKE_BINARY_
 add_dependencies(unit_plugins nodes virtual-machines backups)
 weir_tests(unit base LIBRARIES weir_base)
 weir_tests(unit config LIBRARIES weir_config rapidcheck)
+weir_tests(unit throttle LIBRARIES weir_throttle nlohmann_json::nlohmann_json rapidcheck)
+find_package(OpenSSL REQUIRED)  # the scripted servers' TLS
+find_package(ZLIB REQUIRED)
+weir_tests(unit http LIBRARIES weir_http OpenSSL::SSL OpenSSL::Crypto ZLIB::ZLIB)
+weir_tests(unit source LIBRARIES weir_source OpenSSL::SSL OpenSSL::Crypto)
