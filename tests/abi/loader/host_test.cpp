@@ -261,7 +261,9 @@ TEST(fetch_many, stops_when_the_callback_says_so) {
 TEST(fetch_many, has_a_bound_on_what_is_outstanding_and_ends_when_cancelled) {
   fake_services s;
   s.mode = fake_services::answers::held;
-  s.on_held = [&] { s.stop = s.held.size() == 64; };
+  s.on_held = [&] {
+    if (s.held.size() == 64) s.stop = true;
+  };
   failure("many-passes-on", s, error_code::interrupted);
   EXPECT_EQ(s.held.size(), 64u);
   for (auto& [target, done] : s.held) done(fake_services::answer(target));
