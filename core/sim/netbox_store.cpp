@@ -691,9 +691,11 @@ netbox_store::netbox_store() : state_(new state(*this)) {
   for (auto const& model : netbox_models()) {
     auto& t = s.tables.emplace_back();
     t.model = &model;
-    t.next_id = 1;
     std::size_t slots = model.unique.size();
-    for (auto const& f : model.fields) slots += f.unique ? 1 : 0;
+    for (auto const& f : model.fields) {
+      slots += f.unique ? 1 : 0;
+      t.defaults.push_back(json::parse(f.fallback));
+    }
     t.unique.resize(slots);
     t.referrers.resize(model.fields.size());
   }
@@ -755,7 +757,7 @@ bool netbox_store::create(netbox_table& t, json const& data, json& out) {
     return false;
   }
   netbox_row row;
-  for (auto const& f : t.model->fields) row.values.push_back(json::parse(f.fallback));
+  row.values = t.defaults;
   if (t.model->taggable) {
     auto const& fields = of("extras.customfield");
     for (auto const id : custom_fields_of(t.model->type))

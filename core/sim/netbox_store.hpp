@@ -27,6 +27,7 @@ struct netbox_row {
 struct netbox_table {
   object_model const* model = nullptr;
   std::map<std::int64_t, netbox_row> rows;
+  std::vector<json> defaults;  // of a new row, one per field
   std::int64_t next_id = 1;  // a sequence: a rolled-back transaction leaves a gap
   std::vector<std::unordered_map<std::string, std::int64_t>> unique;  // per rule, then per unique field
   std::vector<std::unordered_map<std::int64_t, std::set<std::int64_t>>> referrers;  // per field: target id -> ids here
