@@ -116,6 +116,25 @@ class job_services : public plugin::services {
   base::result<void> emit(std::string_view kind, std::string_view key_json, std::string_view fields_json) override {
     auto const* k = known(kind);
     if (!k) return undeclared(kind);
+    auto taken = take(*k, key_json, fields_json);
+    if (!taken) {
+      std::scoped_lock lock(mutex_);
+      refused_.insert(k->name);
+    }
+    return taken;
+  }
+
+  // After collect(): where an object was refused, nobody knows what else is missing, and nothing may be taken for gone.
+  void settle() {
+    for (auto const& kind : refused_)
+      if (job_.what.complete.erase(kind))
+        job_.what.notices.push_back({base::log::level::error, job_.source_name, job_.stage->id,
+                                     "an object of kind " + kind + " was refused: nothing of this kind is deleted", "see the log; this is a fault of the stage"});
+  }
+
+ private:
+  base::result<void> take(netbox::kind const& kind, std::string_view key_json, std::string_view fields_json) {
+    auto const* k = &kind;
     auto const key = json::parse(key_json, nullptr, false);
     auto const fields = json::parse(fields_json, nullptr, false);
     if (!key.is_object()) return base::fail(base::error_code::data, "the key of an emitted " + k->name + " is no JSON object");
@@ -134,6 +153,7 @@ class job_services : public plugin::services {
     return {};
   }
 
+ public:
   base::result<void> complete(std::string_view kind, std::string_view scope_json) override {
     auto const* k = known(kind);
     if (!k) return undeclared(kind);
@@ -193,6 +213,7 @@ class job_services : public plugin::services {
   std::atomic<bool> const& stop_;
   std::mutex mutex_;
   std::size_t emitted_ = 0;
+  std::set<std::string> refused_;  // kinds of which an object was refused
 };
 
 // One run's state, in the order in which a run uses it.
@@ -322,6 +343,7 @@ void runner::collect_from(std::size_t lane) {
       job_services services(*j, kinds_, *netbox_, tell_, options_.dry, stop_);
       auto const chosen = options_.stage_options.find(j->stage->id);
       j->ended = plugin::run_stage(*j->stage, chosen == options_.stage_options.end() ? "{}" : chosen->second, services);
+      services.settle();
       if (!j->ended) broken.insert(j->stage->id);
     } else {
       broken.insert(j->stage->id);
@@ -563,6 +585,11 @@ report runner::go() {
     report_.source_requests += s->count().started;
     s->stop();
   }
+  // By source as configured, whatever order they came in.
+  auto const place = [&](job_report const& j) {
+    return std::find_if(report_.sources.begin(), report_.sources.end(), [&](auto const& s) { return s.name == j.source; }) - report_.sources.begin();
+  };
+  std::stable_sort(report_.jobs.begin(), report_.jobs.end(), [&](auto const& a, auto const& b) { return place(a) < place(b); });
   report_.interrupted = stop_;
   report_.took = since(started);
   // The clients go before the loop that carries them.

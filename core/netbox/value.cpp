@@ -57,7 +57,8 @@ json normalise(kind const& k, json const& raw, std::function<std::uint64_t(std::
       out[name] = tag_slugs(value);
     } else if (auto const ref = k.refs.find(name); ref != k.refs.end()) {
       json const& id = value.is_object() && value.contains("id") ? value.at("id") : value;
-      out[name] = id.is_number_unsigned() ? json(id_of(id.get<std::uint64_t>(), ref->second)) : id;
+      bool const is_id = id.is_number_unsigned() || (id.is_number_integer() && id.get<std::int64_t>() >= 0);
+      out[name] = is_id ? json(id_of(id.get<std::uint64_t>(), ref->second)) : id;
     } else if (value.is_object() && value.contains("value") && value.contains("label")) {
       out[name] = value.at("value");
     } else if (k.times.contains(name)) {

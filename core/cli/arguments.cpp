@@ -1,0 +1,102 @@
+#include "core/cli/arguments.hpp"
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "core/cli/exit_codes.hpp"
+#include "core/cli/version.hpp"
+
+namespace weir::cli {
+namespace {
+
+using command = arguments::command;
+
+void add_run_options(CLI::App& to, arguments& a) {
+  to.add_option("-c,--config", a.config_file, "Configuration file (default: the user's, then /etc/weir/config.yaml)")
+      ->envname("WEIR_CONFIG");
+  to.add_option("-p,--profile", a.profile, "Profile: a name (see 'weir profiles') or a YAML file")->envname("WEIR_PROFILE");
+  to.add_option("-s,--stage", a.stages, "Only this stage; may be repeated")->take_all();
+  to.add_option("--source", a.sources, "Only this source; may be repeated")->take_all();
+}
+
+void add_output_options(CLI::App& to, arguments& a) {
+  to.add_option("-o,--output", a.output, "Form of the result on stdout")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
+}
+
+void add_log_options(CLI::App& to, arguments& a) {
+  to.add_option("--log-level", a.log_level, "What goes to stderr")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->capture_default_str()
+      ->envname("WEIR_LOG_LEVEL");
+  to.add_option("--log-format", a.log_format, "Form of the log")
+      ->check(CLI::IsMember({"text", "logfmt", "json"}))
+      ->capture_default_str()
+      ->envname("WEIR_LOG_FORMAT");
+  to.add_flag("--no-progress", a.no_progress, "No live status line");
+  to.add_flag("-q,--quiet", a.quiet, "Only warnings and errors on stderr");
+  to.add_option("--color", a.color, "Colour in the text output")->check(CLI::IsMember({"auto", "always", "never"}))->capture_default_str();
+}
+
+}  // namespace
+
+parsed parse(int argc, char const* const* argv) {
+  parsed out;
+  auto& a = out.args;
+  CLI::App app{"weir copies what Proxmox VE knows into NetBox, as fast as that NetBox can take it and never faster.", "weir"};
+  app.set_version_flag("--version", std::string("weir ") + version);
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 done, 3 some objects or a stage failed, 4 deletions refused, 64 usage, 69 unreachable,\n"
+             "75 stopped early (run again), 77 credentials, 78 configuration, 130 interrupted.\n"
+             "Unknown codes must be treated as failure.");
+
+  auto* sync = app.add_subcommand("sync", "Bring NetBox up to date");
+  add_run_options(*sync, a);
+  add_output_options(*sync, a);
+  add_log_options(*sync, a);
+  sync->add_flag("-v,--verbose", a.verbose, "List every change in the result");
+  auto* plan = app.add_subcommand("plan", "Show what sync would do; sends no write");
+  add_run_options(*plan, a);
+  add_output_options(*plan, a);
+  add_log_options(*plan, a);
+  plan->add_flag("-v,--verbose", a.verbose, "List every change");
+  plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
+  auto* demo = app.add_subcommand("demo", "Sync a simulated Proxmox VE cluster into a simulated NetBox, on loopback");
+  demo->add_option("-p,--profile", a.profile, "Profile: a name (see 'weir profiles') or a YAML file");
+  demo->add_option("--nodes", a.demo_nodes, "Nodes of the simulated cluster")->check(CLI::Range(1u, 32u))->capture_default_str();
+  demo->add_option("--guests", a.demo_guests, "Its guests")->check(CLI::Range(1u, 20000u))->capture_default_str();
+  demo->add_option("--backups", a.demo_backups, "Its backups")->check(CLI::Range(0u, 200000u))->capture_default_str();
+  add_log_options(*demo, a);
+  auto* stages = app.add_subcommand("stages", "List the stages that were found");
+  stages->add_option("-c,--config", a.config_file, "Configuration file, for its plugin_path");
+  add_output_options(*stages, a);
+  auto* profiles = app.add_subcommand("profiles", "List the profiles and their ceilings");
+  add_output_options(*profiles, a);
+  profiles->add_option("-c,--config", a.config_file, "Configuration file: marks the profile it chooses");
+  auto* validate = app.add_subcommand("validate", "Check the configuration, the plugins, NetBox and the sources");
+  add_run_options(*validate, a);
+  validate->add_flag("--no-network", a.no_network, "Only what can be checked without NetBox and the sources");
+  add_log_options(*validate, a);
+  auto* show_version = app.add_subcommand("version", "Print the version");
+
+  auto const chosen = [&] {
+    if (sync->parsed()) return command::sync;
+    if (plan->parsed()) return command::plan;
+    if (demo->parsed()) return command::demo;
+    if (stages->parsed()) return command::stages;
+    if (profiles->parsed()) return command::profiles;
+    if (validate->parsed()) return command::validate;
+    if (show_version->parsed()) return command::version;
+    return command::none;
+  };
+  try {
+    app.parse(argc, argv);
+    a.what = chosen();
+  } catch (CLI::ParseError const& e) {
+    // CLI11 prints help and version with success; its own numbers for errors mean nothing outside of it.
+    int const code = app.exit(e, std::cout, std::cerr);
+    out.exit = code == 0 ? exit_code::done : exit_code::usage;
+  }
+  return out;
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,32 @@
+// What weir's exit codes mean. Unknown codes must be treated as failure.
+#pragma once
+#include "core/base/result.hpp"
+
+namespace weir::cli::exit_code {
+
+inline constexpr int done = 0;
+inline constexpr int failed = 1;          // the run failed
+inline constexpr int partly = 3;          // finished, but some objects or a stage failed
+inline constexpr int refused = 4;         // a guard refused (max_deletes)
+inline constexpr int usage = 64;          // sysexits(3) EX_USAGE
+inline constexpr int unreachable = 69;    // EX_UNAVAILABLE: NetBox or Proxmox VE cannot be reached or used
+inline constexpr int stopped_early = 75;  // EX_TEMPFAIL: the rest is left to the next run
+inline constexpr int credentials = 77;    // EX_NOPERM
+inline constexpr int configuration = 78;  // EX_CONFIG
+inline constexpr int interrupted = 130;   // SIGINT or SIGTERM
+
+inline int of(base::error_code code) {
+  switch (code) {
+    case base::error_code::failed: return failed;
+    case base::error_code::usage: return usage;
+    case base::error_code::config: return configuration;
+    case base::error_code::unreachable: return unreachable;
+    case base::error_code::credentials: return credentials;
+    case base::error_code::interrupted: return interrupted;
+    case base::error_code::guard: return refused;
+    case base::error_code::data: return partly;
+  }
+  return failed;
+}
+
+}  // namespace weir::cli::exit_code

@@ -1,0 +1,27 @@
+#include <exception>
+#include <iostream>
+
+#include "core/cli/commands.hpp"
+#include "core/cli/exit_codes.hpp"
+
+int main(int argc, char** argv) {
+  using namespace weir::cli;
+  try {
+    auto const line = parse(argc, argv);
+    if (line.exit) return *line.exit;
+    switch (line.args.what) {
+      case arguments::command::sync:
+      case arguments::command::plan: return sync(line.args);
+      case arguments::command::validate: return validate(line.args);
+      case arguments::command::stages: return list_stages(line.args);
+      case arguments::command::profiles: return list_profiles(line.args);
+      case arguments::command::demo: return demo(line.args);
+      case arguments::command::version: return show_version();
+      case arguments::command::none: break;
+    }
+    return exit_code::usage;
+  } catch (std::exception const& e) {
+    std::cerr << "error: weir has a fault, please report it: " << e.what() << "\n";
+    return exit_code::failed;
+  }
+}

@@ -1,0 +1,48 @@
+#include "core/cli/paths.hpp"
+
+namespace weir::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string value(std::map<std::string, std::string> const& environment, char const* name) {
+  auto const found = environment.find(name);
+  return found == environment.end() ? std::string{} : found->second;
+}
+
+}  // namespace
+
+places find_places(std::map<std::string, std::string> const& environment) {
+  places out;
+  std::error_code ignored;
+  auto const own = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  // WEIR_STAGE_PATH comes first, as CLAP_PATH does: what somebody names is what they want.
+  for (auto rest = value(environment, "WEIR_STAGE_PATH"); !rest.empty();) {
+    auto const colon = rest.find(':');
+    if (auto part = rest.substr(0, colon); !part.empty()) out.plugins.emplace_back(part);
+    rest = colon == std::string::npos ? std::string{} : rest.substr(colon + 1);
+  }
+  if (fs::exists(own / "CMakeCache.txt", ignored)) {
+    out.plugins.push_back(own / "stages");
+    out.profiles.push_back(own / "profiles");
+    return out;
+  }
+  auto const prefix = own.parent_path();
+  out.plugins.push_back(prefix / WEIR_LIBDIR / "weir" / "stages");
+  if (prefix != "/usr/local") out.plugins.emplace_back("/usr/local/lib/weir/stages");
+  out.profiles.emplace_back("/etc/weir/profiles");
+  out.profiles.push_back(prefix / WEIR_DATADIR / "weir" / "profiles");
+  return out;
+}
+
+fs::path config_file(std::string const& given, std::map<std::string, std::string> const& environment) {
+  if (!given.empty()) return given;
+  auto home = value(environment, "XDG_CONFIG_HOME");
+  if (home.empty() && !value(environment, "HOME").empty()) home = value(environment, "HOME") + "/.config";
+  std::error_code ignored;
+  if (!home.empty() && fs::exists(fs::path(home) / "weir" / "config.yaml", ignored)) return fs::path(home) / "weir" / "config.yaml";
+  return "/etc/weir/config.yaml";
+}
+
+}  // namespace weir::cli

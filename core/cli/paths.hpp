@@ -1,0 +1,19 @@
+// Where the parts of this weir are: the build tree it runs in, or the prefix it was installed to.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace weir::cli {
+
+struct places {
+  std::vector<std::filesystem::path> profiles;
+  std::vector<std::filesystem::path> plugins;
+};
+places find_places(std::map<std::string, std::string> const& environment);
+
+// The configuration's file: as given, else the user's, else the system's (whether it is there or not).
+std::filesystem::path config_file(std::string const& given, std::map<std::string, std::string> const& environment);
+
+}  // namespace weir::cli

@@ -1,0 +1,23 @@
+// A run's result for people and for programs. Both go to stdout.
+#pragma once
+#include <iosfwd>
+#include <string>
+
+#include "core/engine/run.hpp"
+
+namespace weir::cli {
+
+int exit_code_of(engine::report const& r);
+
+struct text_style {
+  bool colour = false;
+  bool verbose = false;
+  std::size_t width = 96;
+};
+std::string as_text(engine::report const& r, text_style const& style);
+std::string as_json(engine::report const& r, int exit_code);
+
+// "≤1 request at once, 5 list requests of ≤50 objects a batch, 200 ms between batches, ≤10 requests/s"
+std::string promise(config::profile const& p);
+
+}  // namespace weir::cli

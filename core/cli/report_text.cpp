@@ -1,0 +1,202 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/base/text.hpp"
+#include "core/cli/exit_codes.hpp"
+#include "core/cli/report.hpp"
+#include "core/cli/version.hpp"
+
+namespace weir::cli {
+namespace {
+
+constexpr std::size_t listed = 5;  // of one kind and action, without --verbose
+
+std::string number(std::size_t n) {
+  auto digits = std::to_string(n);
+  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), " ");
+  return digits;
+}
+
+// Colour has two meanings only: green is made, red is removed or failed.
+class painter {
+ public:
+  explicit painter(bool on) : on_(on) {}
+  std::string good(std::string const& s) const { return on_ ? "\x1b[32m" + s + "\x1b[0m" : s; }
+  std::string bad(std::string const& s) const { return on_ ? "\x1b[31m" + s + "\x1b[0m" : s; }
+
+ private:
+  bool on_;
+};
+
+std::string sign(engine::action a, painter const& paint) {
+  switch (a) {
+    case engine::action::create: return paint.good("+");
+    case engine::action::update: return "~";
+    case engine::action::erase: return paint.bad("-");
+  }
+  return "";
+}
+
+std::string describe(engine::change const& c) {
+  std::vector<std::string> parts;
+  for (auto const& f : c.fields) {
+    auto const field = f.field.starts_with("custom_fields.") ? f.field.substr(14) : f.field;
+    if (c.what == engine::action::update) parts.push_back(field + " " + f.before + " → " + f.after);
+  }
+  auto text = base::join(parts, " · ");
+  return c.adopted ? text + "  (taken over: nobody's until now)" : text;
+}
+
+void list_changes(std::string& out, std::vector<engine::change> const& changes, painter const& paint, bool verbose) {
+  std::size_t const shown = verbose ? changes.size() : std::min(changes.size(), changes.size() <= listed + 1 ? listed + 1 : listed);
+  std::size_t longest = 0;
+  for (std::size_t i = 0; i < shown; ++i) longest = std::max(longest, std::min<std::size_t>(changes[i].label.size(), 40));
+  for (std::size_t i = 0; i < shown; ++i) {
+    auto const& c = changes[i];
+    auto line = fmt::format("  {} {:<{}}  {}", sign(c.what, paint), c.label, longest, describe(c));
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + "\n";
+  }
+  if (shown < changes.size()) out += fmt::format("  {} {} more  (--verbose lists them)\n", sign(changes[0].what, paint), number(changes.size() - shown));
+}
+
+std::string row(engine::job_report const& job, std::size_t width, painter const& paint) {
+  auto const& c = job.total;
+  if (job.status == engine::job_status::failed && c.seen == 0)
+    return fmt::format("{:<{}}  {}: {}\n", job.stage, width, paint.bad("failed"), job.reason.what);
+  if (job.status == engine::job_status::skipped || (job.status == engine::job_status::stopped && c.seen == 0))
+    return fmt::format("{:<{}}  {}: {}\n", job.stage, width, engine::name(job.status), job.reason.what);
+  auto line = fmt::format("{:<{}} {:>7} seen  {}  ~ {:<5} {}  {:>7} unchanged", job.stage, width, number(c.seen),
+                          c.created ? paint.good(fmt::format("+ {:<5}", c.created)) : fmt::format("+ {:<5}", 0), c.updated,
+                          c.deleted ? paint.bad(fmt::format("- {:<5}", c.deleted)) : fmt::format("- {:<5}", 0), number(c.unchanged));
+  if (c.kept) line += fmt::format("  {} kept", c.kept);
+  if (c.skipped) line += fmt::format("  {} skipped", c.skipped);
+  if (c.failed) line += "  " + paint.bad(fmt::format("{} failed", c.failed));
+  if (c.deferred) line += fmt::format("  {} deferred", c.deferred);
+  if (job.status == engine::job_status::failed) line += "\n  " + paint.bad("failed") + ": " + job.reason.what;
+  if (job.status == engine::job_status::stopped) line += "\n  stopped: " + job.reason.what;
+  return line + "\n";
+}
+
+}  // namespace
+
+std::string promise(config::profile const& p) {
+  return fmt::format("≤{} request{} at once, ≤{} objects each, ≤{:g}/s, {} a batch, {} ms between batches", p.max_in_flight, p.max_in_flight == 1 ? "" : "s",
+                     p.objects_per_request, p.requests_per_second, p.batch_size, p.batch_delay.count());
+}
+
+int exit_code_of(engine::report const& r) {
+  if (r.interrupted) return exit_code::interrupted;
+  bool deferred = false, credentials = false, trouble = !r.failures.empty();
+  bool refused = false;
+  for (auto const& job : r.jobs) {
+    for (auto const& [kind, c] : job.kinds) deferred = deferred || c.deferred > 0;
+    for (auto const& p : job.plans) refused = refused || p.deletes_refused;
+    if (job.status == engine::job_status::failed) {
+      trouble = true;
+      credentials = credentials || job.reason.code == base::error_code::credentials;
+    }
+  }
+  if (r.fatal && r.fatal->code == base::error_code::credentials) return exit_code::credentials;
+  if (r.fatal && r.jobs.empty()) return exit_code::of(r.fatal->code);
+  if (r.fatal || deferred) return exit_code::stopped_early;
+  if (credentials) return exit_code::credentials;
+  if (refused) return exit_code::refused;
+  for (auto const& n : r.notices) trouble = trouble || n.level == base::log::level::error;
+  return trouble ? exit_code::partly : exit_code::done;
+}
+
+std::string as_text(engine::report const& r, text_style const& style) {
+  painter const paint(style.colour);
+  std::string out = fmt::format("weir {}   profile {} ({})   run {}\n", version, r.profile.name, promise(r.profile), r.run_id);
+  for (auto const& o : r.profile.overrides) out += "          " + o + "\n";
+  std::string sources;
+  for (auto const& s : r.sources) sources += (sources.empty() ? "" : ", ") + s.name + (s.version.empty() ? " (unreachable)" : " (" + s.version + ")");
+  if (!r.netbox_version.empty()) out += fmt::format("sources   {}   NetBox {}   {}\n", sources, r.netbox_version, r.netbox_url);
+
+  std::size_t width = 0;
+  for (auto const& job : r.jobs) width = std::max(width, job.stage.size());
+  std::string at_source = "\n";
+  for (auto const& job : r.jobs) {
+    if (job.source != at_source) out += r.sources.size() > 1 && !job.source.empty() ? "\n" + job.source + "\n" : "\n";
+    at_source = job.source;
+    out += row(job, width, paint);
+  }
+
+  std::size_t creates = 0, updates = 0, deletes = 0, compared = 0, posts = 0, patches = 0, removals = 0;
+  auto const per = std::max<std::size_t>(1, r.profile.objects_per_request);
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans) {
+      creates += p.creates.size(), updates += p.updates.size(), deletes += p.deletes.size(), compared += p.seen;
+      posts += (p.creates.size() + per - 1) / per, patches += (p.updates.size() + per - 1) / per, removals += (p.deletes.size() + per - 1) / per;
+    }
+  if (r.dry || style.verbose) {
+    for (auto const& job : r.jobs)
+      for (auto const& p : job.plans) {
+        if (p.creates.empty() && p.updates.empty() && p.deletes.empty()) continue;
+        out += fmt::format("\n{}{}s\n", r.sources.size() > 1 && !job.source.empty() ? job.source + " " : "", p.kind->title);
+        for (auto const* list : {&p.updates, &p.creates, &p.deletes})
+          if (!list->empty()) list_changes(out, *list, paint, style.verbose);
+      }
+  }
+  bool kept_said = false;
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans)
+      if (!p.kept.empty()) {
+        auto some = p.kept;
+        bool const cut = !style.verbose && some.size() > listed;
+        if (cut) some.resize(listed);
+        out += fmt::format("{}Kept in NetBox though gone from the source: {} {}{} ({}{})\n", kept_said ? "" : "\n", p.kept.size(), p.kind->title,
+                           p.kept.size() == 1 ? "" : "s", base::join(some), cut ? ", …" : "");
+        kept_said = true;
+      }
+  if (!r.failures.empty()) {
+    out += "\n" + paint.bad("Failed") + "\n";
+    std::size_t const most = style.verbose ? r.failures.size() : std::min<std::size_t>(r.failures.size(), 20);
+    for (std::size_t i = 0; i < most; ++i) {
+      auto const& f = r.failures[i];
+      out += fmt::format("  {} {} ({}): {}\n", f.kind, f.label, f.source, f.message);
+    }
+    if (most < r.failures.size()) out += fmt::format("  and {} more  (--verbose lists them)\n", r.failures.size() - most);
+  }
+  if (!r.notices.empty()) {
+    out += "\nNotices\n";
+    for (auto const& n : r.notices) {
+      auto const where = n.source.empty() ? n.stage : n.stage.empty() ? n.source : n.source + " " + n.stage;
+      out += fmt::format("  {}: {}\n", where, n.message);
+      if (!n.hint.empty()) out += fmt::format("    → {}\n", n.hint);
+    }
+  }
+  out += "\n";
+  if (r.fatal) out += paint.bad("Stopped") + ": " + r.fatal->what + "\n" + (r.fatal->hint.empty() ? "" : "  → " + r.fatal->hint + "\n");
+  if (r.dry) {
+    auto const requests = posts + patches + removals;
+    if (creates + updates + deletes == 0) {
+      if (!r.fatal)
+        out += fmt::format("No changes. NetBox matches {} source{} ({} objects compared).\n", r.sources.size(), r.sources.size() == 1 ? "" : "s", number(compared));
+    } else {
+      // Pace and rate only: how long NetBox thinks about a request is not ours to promise.
+      double const pace = static_cast<double>(requests / std::max<std::size_t>(1, r.profile.batch_size)) * static_cast<double>(r.profile.batch_delay.count()) / 1000;
+      double const rate = r.profile.requests_per_second > 0 ? static_cast<double>(requests) / r.profile.requests_per_second : 0;
+      out += fmt::format("Will send {} requests: {} create · {} update · {} delete, at least {:.0f} s at this profile.\n", requests, posts, patches, removals, std::max({pace, rate, 1.0}));
+      out += fmt::format("Plan: {} to create, {} to update, {} to delete.  Nothing was written.\n", creates, updates, deletes);
+    }
+  } else if (!r.netbox_version.empty()) {
+    std::uint64_t total = 0;
+    std::vector<std::string> parts;
+    for (auto const& [method, n] : r.requests)
+      if (n) total += n, parts.push_back(fmt::format("{} {}", n, method));
+    engine::counts all;
+    for (auto const& job : r.jobs)
+      for (auto const& [kind, c] : job.kinds) all += c;
+    out += fmt::format("{}: {} created, {} updated, {} deleted, {} unchanged", r.interrupted ? "Interrupted" : "Done", number(all.created), number(all.updated), number(all.deleted),
+                       number(all.unchanged));
+    if (all.failed) out += fmt::format(", {} failed", all.failed);
+    if (all.deferred) out += fmt::format(", {} deferred (run weir again)", all.deferred);
+    out += fmt::format(".  {} requests to NetBox ({}), at most {} at once, {:.1f} s.\n", total, base::join(parts), r.peak_in_flight, static_cast<double>(r.took.count()) / 1000);
+  }
+  return out;
+}
+
+}  // namespace weir::cli

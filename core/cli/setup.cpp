@@ -1,0 +1,138 @@
+#include "core/cli/setup.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/cli/exit_codes.hpp"
+
+namespace weir::cli {
+
+void configure_log(arguments const& args) {
+  base::log::level level = base::log::level::info;
+  base::log::format form = base::log::format::text;
+  base::log::parse_level(args.log_level, level);
+  base::log::parse_format(args.log_format, form);
+  if (args.quiet) level = std::max(level, base::log::level::warning);
+  base::log::configure(level, form, colour_wanted(args, STDERR_FILENO));
+}
+
+bool colour_wanted(arguments const& args, int descriptor) {
+  if (args.color == "always") return true;
+  char const* no = std::getenv("NO_COLOR");
+  char const* terminal = std::getenv("TERM");
+  return args.color == "auto" && isatty(descriptor) && !(no && *no) && !(terminal && std::strcmp(terminal, "dumb") == 0);
+}
+
+void complain(base::error const& e) {
+  std::cerr << "error: " << e.what << "\n";
+  if (!e.hint.empty()) std::cerr << "  hint: " << e.hint << "\n";
+}
+
+plugin::load_report load_plugins(std::vector<std::filesystem::path> const& path) {
+  auto report = plugin::load(path);
+  for (auto const& p : report.problems) complain(p);
+  return report;
+}
+
+namespace {
+
+std::vector<std::string> ids(std::vector<plugin::loaded_stage> const& stages) {
+  std::vector<std::string> out;
+  for (auto const& s : stages) out.push_back(s.id);
+  return out;
+}
+
+// "unknown stage 'backup'; …" with the nearest name.
+base::error unknown(base::error_code code, std::string const& what, std::string const& name, std::vector<std::string> const& known, std::string const& where) {
+  auto e = base::fail(code, (where.empty() ? "" : where + ": ") + "unknown " + what + " '" + name + "'");
+  if (auto near = base::nearest(name, known)) e.hint = "did you mean '" + *near + "'? ";
+  e.hint += known.empty() ? "none was found" : "known: " + base::join(known);
+  return e;
+}
+
+}  // namespace
+
+std::optional<int> prepare(arguments const& args, setup& out) {
+  auto const environment = config::current_environment();
+  auto const where = find_places(environment);
+  config::load_options load;
+  load.file = config_file(args.config_file, environment);
+  load.profile = args.profile;
+  load.profile_path = where.profiles;
+  load.default_plugin_path = where.plugins;
+  load.environment = environment;
+  auto loaded = config::load(load);
+  for (auto const& w : loaded.warnings) std::cerr << "warning: " << config::render(w) << "\n";
+  for (auto const& e : loaded.errors) std::cerr << config::render(e) << "\n";
+  if (!loaded.value || !loaded.errors.empty()) return exit_code::configuration;
+  out.settings = std::move(*loaded.value);
+
+  auto plugins = load_plugins(out.settings.plugin_path);
+  // A plugin that was refused is a wrong configuration: half a run would look like a whole one.
+  bool wrong = !plugins.problems.empty();
+  auto const known = ids(plugins.stages);
+  if (known.empty() && !wrong) {
+    std::vector<std::string> paths;
+    for (auto const& p : out.settings.plugin_path) paths.push_back(p.string());
+    complain(base::fail(base::error_code::config, "no stage plugin was found in " + base::join(paths), "set plugin_path, or WEIR_STAGE_PATH"));
+    wrong = true;
+  }
+  if (out.settings.stages)
+    for (auto const& s : *out.settings.stages) {
+      auto const found = std::find_if(plugins.stages.begin(), plugins.stages.end(), [&](auto const& p) { return p.id == s.id; });
+      if (found == plugins.stages.end()) {
+        complain(unknown(base::error_code::config, "stage", s.id, known, s.location));
+        wrong = true;
+        continue;
+      }
+      auto checked = plugin::check_options(*found, s.options_json, s.location);
+      if (checked) {
+        out.options.stage_options[s.id] = std::move(*checked);
+      } else {
+        complain(checked.error());
+        wrong = true;
+      }
+    }
+  if (wrong) return exit_code::configuration;
+
+  bool usage = false;
+  for (auto const& name : args.stages)
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      complain(unknown(base::error_code::usage, "stage", name, known, "--stage"));
+      usage = true;
+    }
+  std::vector<std::string> sources;
+  for (auto const& s : out.settings.sources) sources.push_back(s.name);
+  for (auto const& name : args.sources)
+    if (std::find(sources.begin(), sources.end(), name) == sources.end()) {
+      complain(unknown(base::error_code::usage, "source", name, sources, "--source"));
+      usage = true;
+    }
+  if (usage) return exit_code::usage;
+  out.options.sources = {args.sources.begin(), args.sources.end()};
+
+  for (auto& stage : plugins.stages) {
+    bool const configured = !out.settings.stages || out.options.stage_options.contains(stage.id);
+    bool const chosen = args.stages.empty() ? configured : std::find(args.stages.begin(), args.stages.end(), stage.id) != args.stages.end();
+    if (!chosen) continue;
+    if (!out.options.stage_options.contains(stage.id)) {
+      auto checked = plugin::check_options(stage, "{}", "");
+      if (!checked) {
+        complain(checked.error());
+        return exit_code::configuration;
+      }
+      out.options.stage_options[stage.id] = std::move(*checked);
+    }
+    out.options.stages.push_back(std::move(stage));
+  }
+  out.options.dry = args.what == arguments::command::plan;
+  return {};
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,26 @@
+// What several commands need before they begin: configuration, plugins, the choice of stages.
+#pragma once
+#include <optional>
+
+#include "core/cli/arguments.hpp"
+#include "core/cli/paths.hpp"
+#include "core/config/config.hpp"
+#include "core/engine/run.hpp"
+
+namespace weir::cli {
+
+struct setup {
+  config::configuration settings;
+  engine::run_options options;
+};
+// Prints what is wrong on stderr and returns the exit code, or fills `out`.
+std::optional<int> prepare(arguments const& args, setup& out);
+
+// The plugins along these paths; prints what was refused. `code`: 78 if something was.
+plugin::load_report load_plugins(std::vector<std::filesystem::path> const& path);
+
+void configure_log(arguments const& args);
+void complain(base::error const& e);  // "error: …" with its hint, on stderr
+bool colour_wanted(arguments const& args, int descriptor);
+
+}  // namespace weir::cli

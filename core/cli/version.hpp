@@ -1,0 +1,7 @@
+#pragma once
+
+namespace weir::cli {
+
+inline constexpr char const* version = WEIR_VERSION;
+
+}  // namespace weir::cli
