@@ -53,21 +53,26 @@ def backup_storages(model):
     return sorted({b["storage"] for b in model["backups"]})
 
 
-def add_backup(model, storage="nfs", suffix="", index=0):
+def add_backup(model, storage="nfs", index=0, **more):
     """One more backup of the first guest that is mapped; its volume id is returned."""
     guest = next(_plain(model))
     kind, vmid = guest["type"], guest["vmid"]
     pbs = storage == "pbs"
     if pbs:
-        volume = f"pbs:backup/{'vm' if kind == 'qemu' else 'ct'}/{vmid}/2026-11-05T04:00:{index:02}Z{suffix}"
+        volume = f"pbs:backup/{'vm' if kind == 'qemu' else 'ct'}/{vmid}/2026-11-05T04:00:{index:02}Z"
         form = "pbs-vm" if kind == "qemu" else "pbs-ct"
     else:
         form = "vma.zst" if kind == "qemu" else "tar.zst"
-        volume = f"{storage}:backup/vzdump-{kind}-{vmid}-2026_11_05-04_00_{index:02}{suffix}.{form}"
+        volume = f"{storage}:backup/vzdump-{kind}-{vmid}-2026_11_05-04_00_{index:02}.{form}"
     model["backups"].append({"storage": storage, "node": guest["node"] if storage == "local" else None, "volid": volume,
                              "vmid": vmid, "ctime": 1793851200 + index, "size": 123456789 + index, "format": form,
-                             "content": "backup", "subtype": kind, "notes": "added by the test"})
+                             "content": "backup", "subtype": kind, "notes": "added by the test", **more})
     return volume
+
+
+def add_refused_backup(model):
+    """NetBox takes 255 characters of a verification's task id, and nothing before NetBox checks that."""
+    return add_backup(model, verification={"state": "ok", "upid": "UPID:" + "x" * 300})
 
 
 def remove_backups(model, count):
@@ -93,7 +98,7 @@ def some_of_everything(model):
     removed = remove_backups(model, 7)
     added = {add_backup(model, storage=s, index=i) for i, s in enumerate(("nfs", "pbs", "local"))}
     return SimpleNamespace(guests=[g["vmid"] for g in (*changed, renamed, migrated)], renamed=renamed["vmid"],
-                           new_name="renamed-by-the-test", migrated=migrated["vmid"], came_from=source, went_to=target,
+                           new_name="renamed-by-the-test", migrated=migrated["vmid"], came_from=source, went_to=target, new_tags=["by-the-test", "changed"],
                            backups_removed=removed, backups_added=added)
 
 

@@ -136,6 +136,7 @@ class real_netbox(WeirCase):
         self.assertEqual(Held(self.netbox, SOURCE).guests, before.guests)
         stated = sorted((c["action"], c["kind"].split(".")[1], change.identity(c)) for c in planned.json["changes"])
         wanted = ({("update", "virtualmachine", str(n)) for n in done.guests}
+                  | {("create", "tag", slug) for slug in done.new_tags}
                   | {("delete", "vmbackup", v) for v in done.backups_removed} | {("create", "vmbackup", v) for v in done.backups_added})
         self.assertEqual(stated, sorted(wanted))
         changes = {change.identity(c): c for c in planned.json["changes"] if c["action"] == "update"}
@@ -180,8 +181,7 @@ class real_netbox(WeirCase):
     def test_one_bad_object_in_fifty(self):
         self.start(guests=5, backups=49)
         with self.pve.changed_model() as model:
-            # NetBox takes 255 characters here.
-            bad = change.add_backup(model, suffix="-" + "x" * 260)
+            bad = change.add_refused_backup(model)
         outcome, seen = self.run_weir("sync", "one bad of fifty", expect=EXIT_PARTIAL)
         expected, held = Expected(self.reader, SOURCE), Held(self.netbox, SOURCE)
         self.assertIn(bad, expected.backups)
