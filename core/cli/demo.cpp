@@ -35,7 +35,7 @@ std::string change_a_few_things(sim::proxmox_server& source) {
     auto const& nodes = model.at("nodes");
     auto const here = guests[1].at("node").get<std::string>();
     for (auto const& node : nodes)
-      if (auto const name = node.at("name").get<std::string>(); name != here) {
+      if (auto const name = node.at("node").get<std::string>(); name != here) {
         guests[1]["node"] = name;
         said.push_back("another guest moves to " + name);
         break;

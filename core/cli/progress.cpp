@@ -42,7 +42,7 @@ std::string describe(engine::progress const& p) {
   auto const name = where(p.source, p.stage);
   switch (p.now) {
     case engine::progress::phase::collecting:
-      return p.total ? fmt::format("{}: reading {}/{} {}", name, p.done, p.total, p.note) : fmt::format("{}: reading {}", name, p.note);
+      return p.total ? fmt::format("{}: reading {}/{} {}", name, p.done, p.total, p.note) : name + ": reading" + (p.note.empty() ? "" : " " + p.note);
     case engine::progress::phase::comparing: return name + ": comparing with NetBox";
     case engine::progress::phase::writing:
       return fmt::format("{}: {}/{} objects, batch {} of {}, {:.1f} requests/s", name, p.done, p.total, p.batch, p.batches, p.requests_per_second);

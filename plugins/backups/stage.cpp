@@ -278,12 +278,20 @@ class backups {
 
   static void say(run& r, tallies const& t) {
     auto const backups_of = [](std::size_t n) { return n == 1 ? std::string{"1 backup"} : std::to_string(n) + " backups"; };
+    std::size_t undefined = 0;
+    std::string which;
     for (auto const& [format, count] : t.formats) {
-      bool const known = proxmox::to_format(format).known;
-      r.notice(known ? level::info : level::warn,
-               backups_of(count) + (format.empty() ? " without a format" : " of the format '" + format + "'") +
-                   (known ? ", for which netbox-proxbox has no choice" : ", which weir does not know") +
-                   ": written as 'undefined'");
+      if (proxmox::to_format(format).known) {
+        undefined += count;
+        which += (which.empty() ? "" : ", ") + format + " " + std::to_string(count);
+      } else {
+        r.notice(level::warn, backups_of(count) + (format.empty() ? " without a format" : " of the format '" + format + "'") +
+                                  ", which weir does not know: written as 'undefined'");
+      }
+    }
+    if (undefined != 0) {
+      r.notice(level::info,
+               backups_of(undefined) + " written with the format 'undefined', netbox-proxbox has no other for them: " + which);
     }
     if (t.no_guest != 0) r.notice(level::info, backups_of(t.no_guest) + " left out: of no guest (no vmid)");
     if (t.too_long != 0) {

@@ -61,13 +61,13 @@ class virtual_machines {
       .needs = "nodes",
       .kinds_json = R"(["extras.customfield","extras.tag","dcim.devicerole","virtualization.virtualmachine"])",
       .options_schema = R"json({"type":"object","additionalProperties":false,"properties":{
-          "include_templates":{"type":"boolean","default":false,"description":"Templates, too, become virtual machines"},
+          "include_templates":{"type":"boolean","default":true,"description":"Templates, too, become virtual machines"},
           "units":{"type":"string","enum":["mib","decimal"],"default":"mib",
                    "description":"Memory and disk in MiB (1048576 bytes), or in NetBox's own MB (1000000 bytes)"}}})json"};
 
   explicit virtual_machines(context const& c) {
     json const o = options(c);
-    templates_ = o.value("include_templates", false);
+    templates_ = o.value("include_templates", true);
     unit_ = o.value("units", "mib") == "decimal" ? 1000000U : 1048576U;
   }
 
@@ -342,7 +342,7 @@ class virtual_machines {
     json created{{"role", role_key(g.type)}};
 
     if (!g.name.empty()) fields["name"] = g.name;
-    else created["name"] = "VM " + std::to_string(g.vmid);
+    else created["name"] = "vm-" + std::to_string(g.vmid);
 
     std::string const state = proxmox::text(g.row, "status");
     if (!g.node_down && state == "running") fields["status"] = "active";
@@ -410,7 +410,7 @@ class virtual_machines {
     complete(r, "virtualization.virtualmachine", proxmox::scope_of(r.source()));
   }
 
-  bool templates_ = false;
+  bool templates_ = true;
   std::uint64_t unit_ = 1048576;
 };
 

@@ -126,7 +126,7 @@ TEST_F(virtual_machines, a_node_that_is_down_loses_nothing) {
     "cluster":{"custom_fields.proxmox_source":"pve-a","name":"prod"},
     "device":{"custom_fields.proxmox_source":"pve-a","name":"pve2"},
     "custom_fields":{"proxmox_vm_type":"qemu"},
-    "$create":{"name":"VM 100","status":"offline","role":{"slug":"virtual-machine-qemu"},"tags":["weir"]}})"));
+    "$create":{"name":"vm-100","status":"offline","role":{"slug":"virtual-machine-qemu"},"tags":["weir"]}})"));
   auto const stale = out.find(kind, guest_key(101))->fields;
   EXPECT_FALSE(stale.contains("status"));
   EXPECT_FALSE(stale.contains("disk"));
@@ -189,13 +189,13 @@ TEST_F(virtual_machines, numbers_may_be_text_or_absent) {
   EXPECT_FALSE(zero.contains("vcpus") || zero.contains("memory") || zero.contains("disk"));
 }
 
-TEST_F(virtual_machines, templates_only_when_asked_for) {
+TEST_F(virtual_machines, templates_unless_told_otherwise) {
   guests({qemu(100), qemu(900, {{"template", 1}}), qemu(901, {{"template", "1"}})});
   config("pve1/qemu/100", json::object());
   config("pve1/qemu/900", json::object());
   config("pve1/qemu/901", json::object());
-  EXPECT_EQ(collect().emitted(kind).size(), 1U);
-  EXPECT_EQ(collect({{"include_templates", true}}).emitted(kind).size(), 3U);
+  EXPECT_EQ(collect().emitted(kind).size(), 3U);
+  EXPECT_EQ(collect({{"include_templates", false}}).emitted(kind).size(), 1U);
 }
 
 TEST_F(virtual_machines, tags_of_all_versions) {
