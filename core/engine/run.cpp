@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -54,10 +55,15 @@ std::string new_run_id() {
 // The loop's thread: every socket and timer of the run lives on it.
 class io_thread {
  public:
-  io_thread() : work_(boost::asio::make_work_guard(loop_)), thread_([this] { loop_.run(); }) {}
+  io_thread()
+      : work_(boost::asio::make_work_guard(loop_)), thread_([this] {
+          loop_.run();
+          ended_.set_value();
+        }) {}
   ~io_thread() {
+    // Let it run dry: what closes sockets and timers must run on the loop, not while the loop is being destroyed.
     work_.reset();
-    loop_.stop();
+    if (ended_.get_future().wait_for(10s) != std::future_status::ready) loop_.stop();
     thread_.join();
   }
   boost::asio::io_context& loop() { return loop_; }
@@ -65,6 +71,7 @@ class io_thread {
  private:
   boost::asio::io_context loop_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  std::promise<void> ended_;
   std::thread thread_;
 };
 

@@ -126,7 +126,9 @@ class sim_sync(WeirCase):
         outcome = self.run_weir("sync")
         counted = self.server.requests()
         self.assertLessEqual(counted["peak_in_flight"], PROFILES[name]["max_in_flight"])
-        self.assertEqual(outcome.json["peak_in_flight"], counted["peak_in_flight"])
+        # weir counts from sending to the answer, NetBox while it works: never less, and never above the promise.
+        self.assertGreaterEqual(outcome.json["peak_in_flight"], counted["peak_in_flight"])
+        self.assertLessEqual(outcome.json["peak_in_flight"], PROFILES[name]["max_in_flight"])
         self.assertLessEqual(max(self.bodies()), PROFILES[name]["batch"]["objects_per_request"])
         self.assertEqual(outcome.json["profile"]["name"], name)
         return counted

@@ -8,3 +8,8 @@ foreach(name bad_input sync_sim)
   set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 600
     ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_OTHER_ABI=$<TARGET_FILE:weir_test_other_abi>")
 endforeach()
+
+# After abi.out_of_tree has built the template against the installed SDK.
+add_test(NAME cli.third_party COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_third_party.py)
+set_tests_properties(cli.third_party PROPERTIES LABELS cli TIMEOUT 300 FIXTURES_REQUIRED out_of_tree_stage
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_BUILD=${CMAKE_BINARY_DIR}")

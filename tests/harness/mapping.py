@@ -86,12 +86,9 @@ class Expected:
         self.cluster = named[0] if named else next(iter(nodes))
         self.nodes = {name: {"status": "active" if online else "offline", "cluster": self.cluster, "source": source,
                              "tags": ["weir"]} for name, online in nodes.items()}
-        self.guests, self.templates = {}, set()
+        self.guests = {}
         for row in resources:
             if row["type"] not in ("qemu", "lxc"):
-                continue
-            if row.get("template"):
-                self.templates.add(int(row["vmid"]))
                 continue
             self.guests[int(row["vmid"])] = self.guest(proxmox, source, row, nodes)
         self.backups, self.foreign_backups = {}, set()

@@ -33,7 +33,7 @@ def _guest(model, vmid):
 
 
 def _plain(model, used=()):
-    """Guests that are mapped (no templates), that have a name of their own and a disk, and are not in `used`."""
+    """Guests, no templates, that have a name of their own and a disk, and are not in `used`."""
     for g in model["guests"]:
         config = g["config"]
         if not config.get("template") and g["vmid"] not in used and ("name" in config or "hostname" in config):

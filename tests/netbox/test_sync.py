@@ -19,7 +19,7 @@ from weir_test import (EXIT_DONE, EXIT_PARTIAL, TREE, WEIR, WRITES, AccessLog, N
 LAB = TREE / "tests/netbox/netbox-lab"
 SOURCE = "pve-a"
 NODES, GUESTS, BACKUPS = 3, 60, 600
-SEED = 3  # a cluster without templates: every guest and every backup is mapped
+SEED = 3
 FIGURES = []
 
 
