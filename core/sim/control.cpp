@@ -37,20 +37,34 @@ fault parse_fault(json const& item) {
   if (!item.is_object()) throw std::invalid_argument("a fault is an object");
   fault f;
   for (auto const& [key, value] : item.items()) {
-    if (key == "path_regex") f.path = std::regex(value.get<std::string>());
-    else if (key == "method") f.method = value.get<std::string>();
-    else if (key == "status") f.status = value.get<int>();
-    else if (key == "reason") f.reason = value.get<std::string>();
-    else if (key == "body") f.body = value.is_string() ? value.get<std::string>() : value.dump();
-    else if (key == "headers") for (auto const& [name, text] : value.items()) f.headers.emplace_back(name, text.get<std::string>());
-    else if (key == "cut") f.cut = value.get<bool>();
-    else if (key == "hang") f.hang = value.get<bool>();
-    else if (key == "after_commit") f.after_commit = value.get<bool>();
-    else if (key == "truncate_body_at") f.truncate_body_at = value.get<std::size_t>();
-    else if (key == "delay_ms") f.delay_ms = value.get<std::int64_t>();
-    else if (key == "times") f.times = value.get<std::int64_t>();
-    else if (key == "skip") f.skip = value.get<std::int64_t>();
-    else throw std::invalid_argument("unknown member of a fault: " + key);
+    if (key == "path_regex")
+      f.path = std::regex(value.get<std::string>());
+    else if (key == "method")
+      f.method = value.get<std::string>();
+    else if (key == "status")
+      f.status = value.get<int>();
+    else if (key == "reason")
+      f.reason = value.get<std::string>();
+    else if (key == "body")
+      f.body = value.is_string() ? value.get<std::string>() : value.dump();
+    else if (key == "headers")
+      for (auto const& [name, text] : value.items()) f.headers.emplace_back(name, text.get<std::string>());
+    else if (key == "cut")
+      f.cut = value.get<bool>();
+    else if (key == "hang")
+      f.hang = value.get<bool>();
+    else if (key == "after_commit")
+      f.after_commit = value.get<bool>();
+    else if (key == "truncate_body_at")
+      f.truncate_body_at = value.get<std::size_t>();
+    else if (key == "delay_ms")
+      f.delay_ms = value.get<std::int64_t>();
+    else if (key == "times")
+      f.times = value.get<std::int64_t>();
+    else if (key == "skip")
+      f.skip = value.get<std::int64_t>();
+    else
+      throw std::invalid_argument("unknown member of a fault: " + key);
   }
   if (!item.contains("path_regex")) throw std::invalid_argument("a fault needs path_regex");
   return f;

@@ -12,8 +12,8 @@
 namespace weir::sim {
 
 struct request_counters {
-  std::uint64_t total = 0;   // requests to the API; the paths under /_sim/ do not count
-  std::uint64_t writes = 0;  // POST, PUT, PATCH, DELETE
+  std::uint64_t total = 0;            // requests to the API; the paths under /_sim/ do not count
+  std::uint64_t writes = 0;           // POST, PUT, PATCH, DELETE
   std::uint64_t objects_written = 0;  // created, changed or deleted by requests that succeeded
   std::uint64_t peak_in_flight = 0;
   std::map<std::string, std::uint64_t> by_method;    // "GET"
@@ -36,8 +36,9 @@ class control {
   request_counters counters() const;
   void reset_counters();
   // A JSON list; each: path_regex (searched in path and query), method, status, reason, body, headers {}, cut, hang,
-  // truncate_body_at, delay_ms, after_commit (do it, then fail), times (-1 = always, default 1), skip (let so many pass).
-  // Without status, cut, hang or truncate_body_at it only delays. Throws std::invalid_argument if it is not such a list.
+  // truncate_body_at, delay_ms, after_commit (do it, then fail), times (-1 = always, default 1), skip (let so many
+  // pass). Without status, cut, hang or truncate_body_at it only delays. Throws std::invalid_argument if it is not such
+  // a list.
   void set_faults(std::string const& json);
   // Further members for the JSON of /_sim/requests; returns a JSON object's text.
   void set_extra(std::function<std::string()> extra, std::function<void()> reset);

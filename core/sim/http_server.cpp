@@ -1,13 +1,6 @@
 #include "core/sim/http_server.hpp"
 
 #include <arpa/inet.h>
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http.hpp>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -17,6 +10,13 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
 
 #include <algorithm>
 #include <array>
@@ -132,8 +132,8 @@ certificate make_self_signed(std::string const& host) {
   X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<unsigned char const*>(host.c_str()), -1, -1, 0);
   X509_set_issuer_name(cert.get(), name);
   std::array<unsigned char, 16> address{};
-  bool const is_ip = inet_pton(AF_INET, host.c_str(), address.data()) == 1 ||
-                     inet_pton(AF_INET6, host.c_str(), address.data()) == 1;
+  bool const is_ip =
+      inet_pton(AF_INET, host.c_str(), address.data()) == 1 || inet_pton(AF_INET6, host.c_str(), address.data()) == 1;
   add_extension(cert.get(), NID_basic_constraints, "critical,CA:TRUE");
   add_extension(cert.get(), NID_subject_alt_name, (is_ip ? "IP:" : "DNS:") + host);
   if (X509_sign(cert.get(), key.get(), EVP_sha256()) == 0) openssl_failed("sign");
@@ -232,7 +232,8 @@ struct http_server::state {
       bool const bodyless = head_only || response.status == 204 || response.status == 304;
       auto out = head_of(response, options.server_header, keep && !truncated, response.status != 204);
       if (!bodyless)
-        out.append(response.body, 0, truncated ? std::min(response.truncate_at, response.body.size()) : std::string::npos);
+        out.append(response.body, 0,
+                   truncated ? std::min(response.truncate_at, response.body.size()) : std::string::npos);
       asio::write(stream, asio::buffer(out), failed);
       if (failed || !keep || truncated) return;
     }
@@ -321,8 +322,8 @@ http_server::http_server(http_options options, http_handler handler) : state_(st
                              ": " + why);
   }
   s.port = ntohs(address.sin_port);
-  s.url = (s.tls ? "https://" : "http://") + (s.options.url_host.empty() ? s.options.address : s.options.url_host) + ":" +
-          std::to_string(s.port);
+  s.url = (s.tls ? "https://" : "http://") + (s.options.url_host.empty() ? s.options.address : s.options.url_host) +
+          ":" + std::to_string(s.port);
   s.acceptor = std::thread([&s] { s.accept(); });
 }
 

@@ -52,11 +52,11 @@ std::string fingerprint_of(std::string const& certificate_pem);
 
 struct http_options {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 0;                        // 0 = any free one
-  std::chrono::milliseconds idle{2000};          // an idle connection is closed after this long
-  std::string server_header = "weir-sim";        // value of the Server header
-  certificate tls;                               // empty = plain HTTP
-  std::string url_host;                          // host in url(); "" means `address`
+  std::uint16_t port = 0;                  // 0 = any free one
+  std::chrono::milliseconds idle{2000};    // an idle connection is closed after this long
+  std::string server_header = "weir-sim";  // value of the Server header
+  certificate tls;                         // empty = plain HTTP
+  std::string url_host;                    // host in url(); "" means `address`
 };
 
 class http_server {

@@ -36,7 +36,9 @@ http_response reply(int status, std::string body, char const* allow = nullptr) {
   if (allow != nullptr) r.headers.emplace_back("Allow", allow);
   return r;
 }
-http_response detail(int status, std::string const& text, char const* allow = nullptr) { return reply(status, json{{"detail", text}}.dump(), allow); }
+http_response detail(int status, std::string const& text, char const* allow = nullptr) {
+  return reply(status, json{{"detail", text}}.dump(), allow);
+}
 http_response html(int status, std::string body) {
   http_response r;
   r.status = status;
@@ -46,12 +48,18 @@ http_response html(int status, std::string body) {
 }
 
 std::string page(std::string const& title, std::string const& text) {
-  return fmt::format("\n<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n  <meta charset=\"UTF-8\" />\n  <title>{}</title>\n</head>\n<body>\n  <h1>{}</h1>\n</body>\n</html>\n", title, text);
+  return fmt::format(
+      "\n<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n  <meta charset=\"UTF-8\" />\n  "
+      "<title>{}</title>\n</head>\n<body>\n  <h1>{}</h1>\n</body>\n</html>\n",
+      title, text);
 }
 http_response not_found_page() { return html(404, page("Page Not Found | NetBox", "Page Not Found")); }
 
 std::string gunicorn_page(std::string const& reason, std::string const& text) {
-  return fmt::format("<html>\n  <head>\n    <title>{0}</title>\n  </head>\n  <body>\n    <h1><p>{0}</p></h1>\n    {1}\n  </body>\n</html>\n", reason, text);
+  return fmt::format(
+      "<html>\n  <head>\n    <title>{0}</title>\n  </head>\n  <body>\n    <h1><p>{0}</p></h1>\n    {1}\n  "
+      "</body>\n</html>\n",
+      reason, text);
 }
 
 // "line 1 column 14 (char 13)" as Python's json module words it.
@@ -63,11 +71,15 @@ std::string python_json_error(std::string const& body, std::size_t byte) {
   auto const line = std::count(body.begin(), body.begin() + static_cast<std::ptrdiff_t>(at), '\n') + 1;
   auto const newline = at == 0 ? std::string::npos : body.rfind('\n', at - 1);
   auto const column = newline == std::string::npos ? at + 1 : at - newline;
-  return fmt::format("JSON parse error - {}: line {} column {} (char {})", object ? "Expecting property name enclosed in double quotes" : "Expecting value", line, column, at);
+  return fmt::format("JSON parse error - {}: line {} column {} (char {})",
+                     object ? "Expecting property name enclosed in double quotes" : "Expecting value", line, column,
+                     at);
 }
 
 bool valid_host(std::string_view host) {
-  return !host.empty() && host.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") == std::string_view::npos;
+  return !host.empty() &&
+         host.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") ==
+             std::string_view::npos;
 }
 
 char const* action_of(std::string const& method) {
@@ -96,7 +108,9 @@ struct target {
   netbox_table* table = nullptr;
   std::int64_t id = 0;
 
-  char const* allow() const { return kind == what::table ? allow_list : kind == what::object ? allow_object : allow_read; }
+  char const* allow() const {
+    return kind == what::table ? allow_list : kind == what::object ? allow_object : allow_read;
+  }
   std::string type() const {
     if (table != nullptr) return table->model->type;
     return kind == what::changes || kind == what::change ? "core.objectchange" : "";
@@ -106,7 +120,8 @@ struct target {
 }  // namespace
 
 struct netbox_server::state {
-  explicit state(netbox_options o) : options(std::move(o)), pool(options.load, [this](auto time) { return shared.sleep(time); }) {}
+  explicit state(netbox_options o)
+      : options(std::move(o)), pool(options.load, [this](auto time) { return shared.sleep(time); }) {}
 
   netbox_options options;  // under `mutex`, as the store
   bool db_down = false;
@@ -119,14 +134,20 @@ struct netbox_server::state {
   std::unique_ptr<http_server> server;  // last: it stops before what its handlers use goes away
 
   http_response server_error(std::string const& exception, std::string const& text) const {
-    return reply(500, json{{"error", text}, {"exception", exception}, {"netbox_version", options.version}, {"python_version", "3.12.1"}}.dump());
+    return reply(500, json{{"error", text},
+                           {"exception", exception},
+                           {"netbox_version", options.version},
+                           {"python_version", "3.12.1"}}
+                          .dump());
   }
 
   // --- control paths
 
   static netbox_load read_load(json const& o, netbox_load load) {
     auto const number = [&](char const* key, int& to) { to = o.value(key, to); };
-    auto const micro = [&](char const* key, std::chrono::microseconds& to) { to = std::chrono::microseconds(o.value(key, to.count())); };
+    auto const micro = [&](char const* key, std::chrono::microseconds& to) {
+      to = std::chrono::microseconds(o.value(key, to.count()));
+    };
     number("workers", load.workers);
     number("threads", load.threads);
     number("db_connections", load.db_connections);
@@ -144,9 +165,13 @@ struct netbox_server::state {
     try {
       auto const o = json::parse(text);
       if (!o.is_object()) throw std::invalid_argument("options are an object");
-      static std::vector<std::string> const known{"version", "plugin", "tokens", "db_down", "redis_down", "workers", "threads", "db_connections", "conn_max_age_ms", "cpu_cores", "base_us", "read_object_us", "write_object_us", "db_error_us", "seed", "max_page_size"};
+      static std::vector<std::string> const known{"version",         "plugin",      "tokens",  "db_down",
+                                                  "redis_down",      "workers",     "threads", "db_connections",
+                                                  "conn_max_age_ms", "cpu_cores",   "base_us", "read_object_us",
+                                                  "write_object_us", "db_error_us", "seed",    "max_page_size"};
       for (auto const& [key, value] : o.items())
-        if (std::find(known.begin(), known.end(), key) == known.end()) throw std::invalid_argument("unknown option: " + key);
+        if (std::find(known.begin(), known.end(), key) == known.end())
+          throw std::invalid_argument("unknown option: " + key);
       std::lock_guard lock(mutex);
       options.version = o.value("version", options.version);
       options.plugin = o.value("plugin", options.plugin);
@@ -156,7 +181,9 @@ struct netbox_server::state {
       redis_down = o.value("redis_down", redis_down);
       if (o.contains("tokens")) {
         std::vector<netbox_token> tokens;
-        for (auto const& t : o["tokens"]) tokens.push_back({t.at("token").get<std::string>(), t.value("read_only", false), t.value("denied", std::vector<std::string>())});
+        for (auto const& t : o["tokens"])
+          tokens.push_back({t.at("token").get<std::string>(), t.value("read_only", false),
+                            t.value("denied", std::vector<std::string>())});
         options.tokens = std::move(tokens);
       }
       pool.configure(read_load(o, pool.load()));
@@ -168,10 +195,21 @@ struct netbox_server::state {
   std::string options_json() const {
     auto const load = pool.load();
     std::lock_guard lock(mutex);
-    return json{{"version", options.version}, {"plugin", options.plugin}, {"max_page_size", options.max_page_size}, {"db_down", db_down}, {"redis_down", redis_down},
-                {"workers", load.workers}, {"threads", load.threads}, {"db_connections", load.db_connections}, {"conn_max_age_ms", load.conn_max_age.count()},
-                {"cpu_cores", load.cpu_cores}, {"base_us", load.base.count()}, {"read_object_us", load.read_object.count()},
-                {"write_object_us", load.write_object.count()}, {"db_error_us", load.db_error.count()}, {"seed", load.seed}}
+    return json{{"version", options.version},
+                {"plugin", options.plugin},
+                {"max_page_size", options.max_page_size},
+                {"db_down", db_down},
+                {"redis_down", redis_down},
+                {"workers", load.workers},
+                {"threads", load.threads},
+                {"db_connections", load.db_connections},
+                {"conn_max_age_ms", load.conn_max_age.count()},
+                {"cpu_cores", load.cpu_cores},
+                {"base_us", load.base.count()},
+                {"read_object_us", load.read_object.count()},
+                {"write_object_us", load.write_object.count()},
+                {"db_error_us", load.db_error.count()},
+                {"seed", load.seed}}
         .dump();
   }
 
@@ -228,7 +266,8 @@ struct netbox_server::state {
     auto const slash = rest.rfind('/');
     if (slash == std::string_view::npos) return std::nullopt;
     auto const number = rest.substr(slash + 1);
-    if (number.empty() || number.size() > 18 || number.find_first_not_of("0123456789") != std::string_view::npos) return std::nullopt;
+    if (number.empty() || number.size() > 18 || number.find_first_not_of("0123456789") != std::string_view::npos)
+      return std::nullopt;
     t.id = std::stoll(std::string(number));
     rest = rest.substr(0, slash);
     if (rest == "core/object-changes") return t.kind = what::change, t;
@@ -240,11 +279,14 @@ struct netbox_server::state {
   static std::string refuse_header(std::string_view authorization) {
     auto const space = authorization.find(' ');
     auto const keyword = authorization.substr(0, space);
-    if (authorization.empty() || (keyword != "Token" && keyword != "Bearer")) return "Authentication credentials were not provided.";
-    if (space == std::string_view::npos) return "Invalid authorization header: Must be in the form 'Bearer <key>.<token>' or 'Token <token>'";
+    if (authorization.empty() || (keyword != "Token" && keyword != "Bearer"))
+      return "Authentication credentials were not provided.";
+    if (space == std::string_view::npos)
+      return "Invalid authorization header: Must be in the form 'Bearer <key>.<token>' or 'Token <token>'";
     auto const value = authorization.substr(space + 1);
     if (value.starts_with("nbt_") && value.find('.') == std::string_view::npos)
-      return "Invalid authorization header: Could not parse key from v2 token. Did you mean to use 'Token' instead of 'Bearer'?";
+      return "Invalid authorization header: Could not parse key from v2 token. Did you mean to use 'Token' instead of "
+             "'Bearer'?";
     return {};
   }
 
@@ -254,7 +296,8 @@ struct netbox_server::state {
     netbox_token const* mine = nullptr;
     for (auto const& t : options.tokens)
       if (t.token == value) mine = &t;
-    if (mine == nullptr) throw refusal{detail(403, value.starts_with("nbt_") ? "Invalid v2 token" : "Invalid v1 token", where.allow())};
+    if (mine == nullptr)
+      throw refusal{detail(403, value.starts_with("nbt_") ? "Invalid v2 token" : "Invalid v1 token", where.allow())};
     std::string const action = action_of(request.method);
     if (mine->read_only && action != "view") throw refusal{detail(403, may_not, where.allow())};
     auto const type = where.type();
@@ -270,11 +313,18 @@ struct netbox_server::state {
   json status() const {
     json plugins = json::object();
     if (options.plugin) plugins["netbox_proxbox"] = plugin_version;
-    return {{"django-version", "6.1.2"}, {"hostname", "simulated"}, {"installed_apps", {{"rest_framework", "3.18.0"}}}, {"netbox-version", options.version},
-            {"netbox-full-version", options.version}, {"plugins", plugins}, {"python-version", "3.12.1"}, {"rq-workers-running", 0}};
+    return {{"django-version", "6.1.2"},
+            {"hostname", "simulated"},
+            {"installed_apps", {{"rest_framework", "3.18.0"}}},
+            {"netbox-version", options.version},
+            {"netbox-full-version", options.version},
+            {"plugins", plugins},
+            {"python-version", "3.12.1"},
+            {"rq-workers-running", 0}};
   }
 
-  http_response read(target const& where, std::string const& base, std::string const& path, query_list const& query, std::size_t& objects) {
+  http_response read(target const& where, std::string const& base, std::string const& path, query_list const& query,
+                     std::size_t& objects) {
     using what = target::what;
     objects = 1;
     auto const page_of = [&](netbox_answer answer) {
@@ -282,26 +332,42 @@ struct netbox_server::state {
       return reply(answer.status, std::move(answer.body), where.allow());
     };
     switch (where.kind) {
-      case what::status: return reply(200, status().dump(), where.allow());
+      case what::status:
+        return reply(200, status().dump(), where.allow());
       case what::root: {
         json apps = json::object();
-        for (auto const* app : {"core", "dcim", "extras", "plugins", "status", "virtualization"}) apps[app] = base + "/api/" + app + "/";
+        for (auto const* app : {"core", "dcim", "extras", "plugins", "status", "virtualization"})
+          apps[app] = base + "/api/" + app + "/";
         return reply(200, apps.dump(), where.allow());
       }
       case what::installed: {
         json list = json::array();
-        if (options.plugin) list.push_back({{"name", "Proxbox"}, {"package", "netbox_proxbox"}, {"author", ""}, {"author_email", ""}, {"description", "Proxmox integration"}, {"version", plugin_version}});
+        if (options.plugin)
+          list.push_back({{"name", "Proxbox"},
+                          {"package", "netbox_proxbox"},
+                          {"author", ""},
+                          {"author_email", ""},
+                          {"description", "Proxmox integration"},
+                          {"version", plugin_version}});
         return reply(200, list.dump(), where.allow());
       }
       case what::plugin_root:
-        return reply(200, json{{"backups", base + "/api/plugins/proxbox/backups/"}, {"storage", base + "/api/plugins/proxbox/storage/"}}.dump(), where.allow());
-      case what::changes: return page_of(list_changes(store, base, query, options.max_page_size));
+        return reply(200,
+                     json{{"backups", base + "/api/plugins/proxbox/backups/"},
+                          {"storage", base + "/api/plugins/proxbox/storage/"}}
+                         .dump(),
+                     where.allow());
+      case what::changes:
+        return page_of(list_changes(store, base, query, options.max_page_size));
       case what::change: {
         auto const body = render_change(store, base, where.id);
-        return body ? reply(200, *body, where.allow()) : detail(404, "No ObjectChange matches the given query.", where.allow());
+        return body ? reply(200, *body, where.allow())
+                    : detail(404, "No ObjectChange matches the given query.", where.allow());
       }
-      case what::table: return page_of(list_objects(store, *where.table, base, path, query, options.max_page_size));
-      case what::object: return object_reply(where, base, query, 200);
+      case what::table:
+        return page_of(list_objects(store, *where.table, base, path, query, options.max_page_size));
+      case what::object:
+        return object_reply(where, base, query, 200);
     }
     return not_found_page();
   }
@@ -314,7 +380,9 @@ struct netbox_server::state {
     return r;
   }
 
-  static http_response no_match(target const& where) { return detail(404, "No " + where.table->model->class_name + " matches the given query.", where.allow()); }
+  static http_response no_match(target const& where) {
+    return detail(404, "No " + where.table->model->class_name + " matches the given query.", where.allow());
+  }
 
   // --- writes: all or nothing
 
@@ -332,7 +400,9 @@ struct netbox_server::state {
     if (!data.is_object() || (view.fields.empty() && view.omit.empty())) return data;
     json out = json::object();
     for (auto const& [key, value] : data.items())
-      if (key == "id" || key == "changelog_message" || ((view.fields.empty() || view.fields.count(key) != 0) && view.omit.count(key) == 0)) out[key] = value;
+      if (key == "id" || key == "changelog_message" ||
+          ((view.fields.empty() || view.fields.count(key) != 0) && view.omit.count(key) == 0))
+        out[key] = value;
     return out;
   }
 
@@ -348,15 +418,18 @@ struct netbox_server::state {
     std::vector<std::int64_t> made;
     for (std::size_t i = 0; i < all.size(); ++i) {
       json result;
-      if (store.create(*where.table, visible(all[i], view), result)) made.push_back(result.get<std::int64_t>());
-      else errors.push_back({{"index", i}, {"errors", result}});
+      if (store.create(*where.table, visible(all[i], view), result))
+        made.push_back(result.get<std::int64_t>());
+      else
+        errors.push_back({{"index", i}, {"errors", result}});
     }
     if (!errors.empty()) {
       store.rollback();
       if (!body.is_array()) return reply(400, errors[0]["errors"].dump(), where.allow());
       return reply(400, failures(errors.size(), all.size(), "could not be created.", errors), where.allow());
     }
-    for (auto const id : made) out += (out.empty() ? "" : ",") + view.render(store, *where.table, where.table->rows.at(id));
+    for (auto const id : made)
+      out += (out.empty() ? "" : ",") + view.render(store, *where.table, where.table->rows.at(id));
     auto r = reply(201, body.is_array() ? "[" + out + "]" : out, where.allow());
     if (!body.is_array()) {
       r.headers.emplace_back("Location", view.url(*where.table, made[0]));
@@ -368,7 +441,10 @@ struct netbox_server::state {
 
   // The ids a list write names, in request order; throws what NetBox says to a list that is not fit for it.
   std::vector<std::int64_t> ids_of(target const& where, json const& body) const {
-    if (!body.is_array()) throw refusal{detail(400, fmt::format("Expected a list of objects, but got {}.", body.is_object() ? "dict" : "another type"), where.allow())};
+    if (!body.is_array())
+      throw refusal{detail(
+          400, fmt::format("Expected a list of objects, but got {}.", body.is_object() ? "dict" : "another type"),
+          where.allow())};
     json errors = json::array();
     std::vector<std::int64_t> ids;
     std::map<std::int64_t, int> seen;
@@ -380,20 +456,32 @@ struct netbox_server::state {
       } else if (!item.is_object()) {
         errors.push_back({{"index", i}, {"errors", {{"__all__", {"Invalid data. Expected a dictionary."}}}}});
       } else {
-        errors.push_back({{"index", i}, {"errors", {{"id", {item.contains("id") ? "A valid integer is required." : "This field is required."}}}}});
+        errors.push_back(
+            {{"index", i},
+             {"errors", {{"id", {item.contains("id") ? "A valid integer is required." : "This field is required."}}}}});
       }
     }
-    if (!errors.empty()) throw refusal{reply(400, failures(errors.size(), body.size(), "failed validation.", errors), where.allow())};
+    if (!errors.empty())
+      throw refusal{reply(400, failures(errors.size(), body.size(), "failed validation.", errors), where.allow())};
     for (auto const& [id, times] : seen)
-      if (times > 1) errors.push_back({{"id", id}, {"errors", {{"id", {fmt::format("Each object may be specified only once; ID {} is listed {} times", id, times)}}}}});
-    if (!errors.empty()) throw refusal{reply(400, failures(errors.size(), body.size(), "are listed more than once.", errors), where.allow())};
+      if (times > 1)
+        errors.push_back(
+            {{"id", id},
+             {"errors",
+              {{"id", {fmt::format("Each object may be specified only once; ID {} is listed {} times", id, times)}}}}});
+    if (!errors.empty())
+      throw refusal{
+          reply(400, failures(errors.size(), body.size(), "are listed more than once.", errors), where.allow())};
     for (auto const id : ids)
-      if (where.table->rows.count(id) == 0) errors.push_back({{"id", id}, {"errors", {{"id", {fmt::format("Object with ID {} does not exist", id)}}}}});
-    if (!errors.empty()) throw refusal{reply(400, failures(errors.size(), body.size(), "could not be found.", errors), where.allow())};
+      if (where.table->rows.count(id) == 0)
+        errors.push_back({{"id", id}, {"errors", {{"id", {fmt::format("Object with ID {} does not exist", id)}}}}});
+    if (!errors.empty())
+      throw refusal{reply(400, failures(errors.size(), body.size(), "could not be found.", errors), where.allow())};
     return ids;
   }
 
-  http_response patch_list(http_request const& request, target const& where, json const& body, std::string const& base, query_list const& query) {
+  http_response patch_list(http_request const& request, target const& where, json const& body, std::string const& base,
+                           query_list const& query) {
     netbox_view const view(base, query);
     auto ids = ids_of(where, body);
     std::map<std::int64_t, json const*> by_id;
@@ -403,14 +491,16 @@ struct netbox_server::state {
     for (auto const id : ids) {
       check_etag(request, where, where.table->rows.at(id));
       json failed;
-      if (!store.update(*where.table, id, visible(*by_id[id], view), request.method == "PATCH", failed)) errors.push_back({{"id", id}, {"errors", failed}});
+      if (!store.update(*where.table, id, visible(*by_id[id], view), request.method == "PATCH", failed))
+        errors.push_back({{"id", id}, {"errors", failed}});
     }
     if (!errors.empty()) {
       store.rollback();
       return reply(400, failures(errors.size(), body.size(), "could not be updated.", errors), where.allow());
     }
     std::string out;
-    for (auto const id : ids) out += (out.empty() ? "" : ",") + view.render(store, *where.table, where.table->rows.at(id));
+    for (auto const id : ids)
+      out += (out.empty() ? "" : ",") + view.render(store, *where.table, where.table->rows.at(id));
     auto r = reply(200, "[" + out + "]", where.allow());
     r.objects_written = ids.size();
     return r;
@@ -425,7 +515,12 @@ struct netbox_server::state {
       check_etag(request, where, found->second);
       auto const message = body[i].value("changelog_message", std::string());
       auto const blockers = store.erase(*where.table, ids[i], message);
-      if (!blockers.empty()) errors.push_back({{"id", ids[i]}, {"errors", {{"__all__", {fmt::format("Unable to delete: {} dependent object(s) prevent deletion.", blockers.size())}}}}});
+      if (!blockers.empty())
+        errors.push_back(
+            {{"id", ids[i]},
+             {"errors",
+              {{"__all__",
+                {fmt::format("Unable to delete: {} dependent object(s) prevent deletion.", blockers.size())}}}}});
     }
     if (!errors.empty()) {
       store.rollback();
@@ -438,7 +533,8 @@ struct netbox_server::state {
     return r;
   }
 
-  http_response write_object(http_request const& request, target const& where, json const& body, std::string const& base, query_list const& query) {
+  http_response write_object(http_request const& request, target const& where, json const& body,
+                             std::string const& base, query_list const& query) {
     auto const found = where.table->rows.find(where.id);
     if (found == where.table->rows.end()) return no_match(where);
     check_etag(request, where, found->second);
@@ -448,7 +544,9 @@ struct netbox_server::state {
       if (!blockers.empty()) {
         std::string names;
         for (auto const& b : blockers) names += (names.empty() ? "" : ", ") + b;
-        return detail(409, fmt::format("Unable to delete object. {} dependent objects were found: {}", blockers.size(), names), where.allow());
+        return detail(
+            409, fmt::format("Unable to delete object. {} dependent objects were found: {}", blockers.size(), names),
+            where.allow());
       }
       http_response r;
       r.status = 204;
@@ -456,20 +554,26 @@ struct netbox_server::state {
       r.objects_written = 1;
       return r;
     }
-    if (!body.is_object()) return reply(400, json{{"non_field_errors", {"Invalid data. Expected a dictionary, but got list."}}}.dump(), where.allow());
+    if (!body.is_object())
+      return reply(400, json{{"non_field_errors", {"Invalid data. Expected a dictionary, but got list."}}}.dump(),
+                   where.allow());
     json errors;
-    if (!store.update(*where.table, where.id, visible(body, netbox_view(base, query)), request.method == "PATCH", errors)) return reply(400, errors.dump(), where.allow());
+    if (!store.update(*where.table, where.id, visible(body, netbox_view(base, query)), request.method == "PATCH",
+                      errors))
+      return reply(400, errors.dump(), where.allow());
     auto r = object_reply(where, base, query, 200);
     r.objects_written = 1;
     return r;
   }
 
-  http_response write(http_request const& request, target const& where, json const& body, std::string const& base, query_list const& query, std::string const& request_id) {
+  http_response write(http_request const& request, target const& where, json const& body, std::string const& base,
+                      query_list const& query, std::string const& request_id) {
     store.begin("admin", request_id);
     try {
       if (where.kind == target::what::object) return write_object(request, where, body, base, query);
       for (auto const& [name, value] : query)
-        if (name == "background" && (value == "true" || value == "1") && body.is_array()) return detail(503, "Unable to process request: RQ worker process not running.", where.allow());
+        if (name == "background" && (value == "true" || value == "1") && body.is_array())
+          return detail(503, "Unable to process request: RQ worker process not running.", where.allow());
       if (request.method == "POST") return post(where, body, base, query);
       if (request.method == "DELETE") return delete_list(request, where, body);
       return patch_list(request, where, body, base, query);
@@ -480,11 +584,13 @@ struct netbox_server::state {
   }
 
   json body_of(http_request const& request, target const& where) const {
-    if (request.body.size() > max_upload) throw refusal{server_error("RequestDataTooBig", "Request body exceeded settings.DATA_UPLOAD_MAX_MEMORY_SIZE.")};
+    if (request.body.size() > max_upload)
+      throw refusal{server_error("RequestDataTooBig", "Request body exceeded settings.DATA_UPLOAD_MAX_MEMORY_SIZE.")};
     if (request.body.empty() && request.method == "DELETE") return json();
     auto const type = request.header("Content-Type");
     auto const plain = type.substr(0, type.find(';'));
-    if (plain != "application/json") throw refusal{detail(415, fmt::format("Unsupported media type \"{}\" in request.", plain), where.allow())};
+    if (plain != "application/json")
+      throw refusal{detail(415, fmt::format("Unsupported media type \"{}\" in request.", plain), where.allow())};
     try {
       return json::parse(request.body);
     } catch (json::parse_error const& e) {
@@ -496,46 +602,64 @@ struct netbox_server::state {
 
   http_response serve(http_request const& request, std::string const& request_id) {
     if (request.method.size() + request.target.size() + 10 > max_request_line)
-      return html(400, gunicorn_page("Bad Request", fmt::format("Request Line is too large ({} &gt; {})", request.method.size() + request.target.size() + 10, max_request_line)));
-    if (!valid_host(request.header("Host"))) return html(400, "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Bad Request (400)</title>\n</head>\n<body>\n  <h1>Bad Request (400)</h1><p></p>\n</body>\n</html>\n");
-    auto const base = std::string(server->fingerprint().empty() ? "http://" : "https://") + std::string(request.header("Host"));
+      return html(400, gunicorn_page("Bad Request", fmt::format("Request Line is too large ({} &gt; {})",
+                                                                request.method.size() + request.target.size() + 10,
+                                                                max_request_line)));
+    if (!valid_host(request.header("Host")))
+      return html(400,
+                  "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Bad Request "
+                  "(400)</title>\n</head>\n<body>\n  <h1>Bad Request (400)</h1><p></p>\n</body>\n</html>\n");
+    auto const base =
+        std::string(server->fingerprint().empty() ? "http://" : "https://") + std::string(request.header("Host"));
     auto const path = std::string(request.path());
     auto const query = parse_query(request.query());
     bool const is_read = request.method == "GET" || request.method == "HEAD" || request.method == "OPTIONS";
     std::optional<target> where;
     {
       std::lock_guard lock(mutex);
-      if (redis_down) return html(500, page("Server Error", "There was a problem with your request. Please contact an administrator."));
+      if (redis_down)
+        return html(500,
+                    page("Server Error", "There was a problem with your request. Please contact an administrator."));
       where = route(path);
       if (!where) {
         if (is_read && route(path + "/")) {
           auto r = html(301, "");
-          r.headers.emplace_back("Location", path + "/" + (request.query().empty() ? "" : "?" + std::string(request.query())));
+          r.headers.emplace_back("Location",
+                                 path + "/" + (request.query().empty() ? "" : "?" + std::string(request.query())));
           return r;
         }
         return path == "/" || path == "/login/" ? html(200, page("Home | NetBox", "NetBox")) : not_found_page();
       }
     }
-    if (auto const no = refuse_header(request.header("Authorization")); !no.empty()) return detail(403, no, where->allow());
+    if (auto const no = refuse_header(request.header("Authorization")); !no.empty())
+      return detail(403, no, where->allow());
 
     auto const load = pool.load();
     auto const place = pool.enter(true);
     if (!place->connected()) {
       pool.work(load.db_error);
-      return server_error("OperationalError", "connection failed: connection to server at \"127.0.0.1\", port 5432 failed: FATAL:  remaining connection slots are reserved for non-replication superuser connections");
+      return server_error("OperationalError",
+                          "connection failed: connection to server at \"127.0.0.1\", port 5432 failed: FATAL:  "
+                          "remaining connection slots are reserved for non-replication superuser connections");
     }
     try {
       json body;
       {
         std::lock_guard lock(mutex);
-        if (db_down) return server_error("OperationalError", "connection failed: connection to server at \"127.0.0.1\", port 5432 failed: Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?");
+        if (db_down)
+          return server_error("OperationalError",
+                              "connection failed: connection to server at \"127.0.0.1\", port 5432 failed: Connection "
+                              "refused\n\tIs the server running on that host and accepting TCP/IP connections?");
         check_rights(request, *where);
         auto const allowed = std::string(where->allow()) + ",";
-        if (allowed.find(request.method + ",") == std::string::npos) throw refusal{detail(405, "Method \"" + request.method + "\" not allowed.", where->allow())};
+        if (allowed.find(request.method + ",") == std::string::npos)
+          throw refusal{detail(405, "Method \"" + request.method + "\" not allowed.", where->allow())};
       }
       if (!is_read) body = body_of(request, *where);
       // NetBox commits at the end: a client that gave up meanwhile finds it done later.
-      pool.work(load.base + (is_read ? std::chrono::microseconds(0) : load.write_object * static_cast<std::int64_t>(body.is_array() ? body.size() : 1)));
+      pool.work(load.base + (is_read
+                                 ? std::chrono::microseconds(0)
+                                 : load.write_object * static_cast<std::int64_t>(body.is_array() ? body.size() : 1)));
       std::size_t objects = 0;
       http_response r;
       {
@@ -549,7 +673,9 @@ struct netbox_server::state {
       if (accept.starts_with("text/html")) {  // the browsable API
         std::erase_if(r.headers, [](auto const& h) { return h.first == "Content-Type"; });
         r.headers.emplace_back("Content-Type", "text/html; charset=utf-8");
-        r.body = page((where->table != nullptr ? where->table->model->class_name : std::string("API")) + " | NetBox REST API", std::to_string(r.status));
+        r.body = page(
+            (where->table != nullptr ? where->table->model->class_name : std::string("API")) + " | NetBox REST API",
+            std::to_string(r.status));
       }
       return r;
     } catch (refusal& no) {
@@ -559,7 +685,8 @@ struct netbox_server::state {
 
   http_response answer(http_request const& request) {
     auto const n = next_request++;
-    auto const request_id = fmt::format("{:08x}-{:04x}-4000-8000-{:012x}", n >> 16U, n & 0xFFFFU, n * 2654435761U % 0xFFFFFFFFFFFFULL);
+    auto const request_id =
+        fmt::format("{:08x}-{:04x}-4000-8000-{:012x}", n >> 16U, n & 0xFFFFU, n * 2654435761U % 0xFFFFFFFFFFFFULL);
     return shared.run(request, endpoint_of(request.path()), [&] {
       auto r = serve(request, request_id);
       r.headers.emplace_back("X-Request-ID", request_id);
@@ -583,9 +710,18 @@ netbox_server::netbox_server(netbox_options options) : state_(std::make_unique<s
   auto& s = *state_;
   s.store.plugin = s.options.plugin;
   s.shared.set_extra(
-      [&s] { return json{{"connections", s.pool.connections()}, {"peak_connections", s.pool.peak_connections()}, {"database_errors", s.pool.errors()}}.dump(); },
+      [&s] {
+        return json{{"connections", s.pool.connections()},
+                    {"peak_connections", s.pool.peak_connections()},
+                    {"database_errors", s.pool.errors()}}
+            .dump();
+      },
       [&s] { s.pool.reset_counters(); });
-  http_options http{.port = s.options.port, .idle = s.options.idle, .server_header = "gunicorn", .tls = s.options.tls, .url_host = s.options.url_host};
+  http_options http{.port = s.options.port,
+                    .idle = s.options.idle,
+                    .server_header = "gunicorn",
+                    .tls = s.options.tls,
+                    .url_host = s.options.url_host};
   std::lock_guard lock(s.mutex);  // a handler must not look for `server` before it is there
   s.server = std::make_unique<http_server>(std::move(http), [&s](http_request const& request) {
     if (request.path().starts_with("/_sim/"))

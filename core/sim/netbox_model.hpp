@@ -1,4 +1,5 @@
-// The simulated NetBox's object types as data: what OPTIONS, the unique constraints and the foreign keys of a real one say.
+// The simulated NetBox's object types as data: what OPTIONS, the unique constraints and the foreign keys of a real one
+// say.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -36,9 +37,9 @@ struct model_field {
   field_kind kind = field_kind::text;
   bool required = false;
   bool nullable = false;
-  bool blank = true;     // text may be ""
-  bool unique = false;   // on its own
-  bool filter = true;    // a query parameter of that name narrows the list
+  bool blank = true;    // text may be ""
+  bool unique = false;  // on its own
+  bool filter = true;   // a query parameter of that name narrows the list
   std::size_t max_length = 0;
   std::optional<double> minimum = {};
   std::optional<double> maximum = {};
@@ -51,7 +52,7 @@ struct model_field {
 
 struct unique_rule {
   std::vector<std::string> fields = {};  // "lower(name)" compares without case
-  bool nulls_distinct = true;       // SQL's default: two NULLs are no duplicate
+  bool nulls_distinct = true;            // SQL's default: two NULLs are no duplicate
   std::string only_if_set = {};          // holds only where this field is not null
   std::string only_if_null = {};         // and this one is
   std::string message = {};              // "" = Django's default
@@ -63,11 +64,11 @@ struct object_model {
   std::string class_name = {};  // "VirtualMachine"
   std::string verbose = {};     // "virtual machine"
   bool display_url = true;
-  bool taggable = true;       // has tags and custom fields
+  bool taggable = true;  // has tags and custom fields
   bool plugin = false;
   std::string display_field = {};  // "" = made in code
   std::vector<std::string> ordering = {};
-  std::vector<std::string> brief = {};         // besides id, url and display
+  std::vector<std::string> brief = {};              // besides id, url and display
   std::vector<std::string> nested_by_default = {};  // as brief, where another object refers to it; empty = brief
   std::int64_t first_id = 1;
   std::vector<unique_rule> unique = {};

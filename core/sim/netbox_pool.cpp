@@ -53,7 +53,8 @@ struct netbox_pool::state {
   // the one that just answered is not back in the queue yet, the more so the more requests are in flight.
   int take_thread() {
     auto const per_worker = static_cast<std::size_t>(std::max(1, load.threads));
-    auto const busy = static_cast<std::size_t>(std::count_if(threads.begin(), threads.end(), [](auto const& t) { return t.busy; }));
+    auto const busy =
+        static_cast<std::size_t>(std::count_if(threads.begin(), threads.end(), [](auto const& t) { return t.busy; }));
     std::vector<int> idle;
     std::vector<int> fresh;
     auto const workers = threads.size() / per_worker;

@@ -16,7 +16,8 @@ namespace weir::sim {
 namespace {
 
 std::size_t code_points(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
 }
 
 std::string trimmed(std::string const& text) {
@@ -83,10 +84,20 @@ char const* python_type(json const& v) {
 }
 
 // The content types that may be named, simulated or not.
-constexpr std::string_view other_types[] = {"dcim.interface", "dcim.platform", "dcim.location", "dcim.region", "dcim.sitegroup",
-                                            "dcim.macaddress", "virtualization.clustergroup", "virtualization.vminterface",
-                                            "virtualization.virtualdisk", "virtualization.virtualmachinetype", "ipam.ipaddress",
-                                            "ipam.prefix", "ipam.vlan", "tenancy.tenant"};
+constexpr std::string_view other_types[] = {"dcim.interface",
+                                            "dcim.platform",
+                                            "dcim.location",
+                                            "dcim.region",
+                                            "dcim.sitegroup",
+                                            "dcim.macaddress",
+                                            "virtualization.clustergroup",
+                                            "virtualization.vminterface",
+                                            "virtualization.virtualdisk",
+                                            "virtualization.virtualmachinetype",
+                                            "ipam.ipaddress",
+                                            "ipam.prefix",
+                                            "ipam.vlan",
+                                            "tenancy.tenant"};
 
 std::string user_error(char const* text) { return text; }
 
@@ -178,7 +189,9 @@ struct netbox_store::state {
 
   // Strictly rising, so that no two versions of an object bear the same ETag.
   std::int64_t now() {
-    auto const wall = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    auto const wall =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count();
     clock = std::max(clock + 1, static_cast<std::int64_t>(wall));
     return clock;
   }
@@ -222,14 +235,18 @@ struct netbox_store::state {
 
   void index(netbox_table& t, netbox_row const& r, bool in) {
     unique_keys(t, r, [&](std::size_t slot, std::string const& key) {
-      if (in) t.unique[slot][key] = r.id;
-      else t.unique[slot].erase(key);
+      if (in)
+        t.unique[slot][key] = r.id;
+      else
+        t.unique[slot].erase(key);
     });
     for (std::size_t i = 0; i < t.model->fields.size(); ++i) {
       if (t.model->fields[i].kind != field_kind::reference || r.values[i].is_null()) continue;
       auto& ids = t.referrers[i][r.values[i].get<std::int64_t>()];
-      if (in) ids.insert(r.id);
-      else ids.erase(r.id);
+      if (in)
+        ids.insert(r.id);
+      else
+        ids.erase(r.id);
     }
   }
 
@@ -261,7 +278,8 @@ struct netbox_store::state {
     for (auto const& [id, row] : t.rows) ids.push_back(id);
     self.sort(t, ids);
     for (auto const id : ids)
-      for (auto const& type : at(t, t.rows.at(id), "object_types")) custom_by_type[type.get<std::string>()].push_back(id);
+      for (auto const& type : at(t, t.rows.at(id), "object_types"))
+        custom_by_type[type.get<std::string>()].push_back(id);
   }
 
   void log(netbox_table const& t, netbox_row const& r, char const* action, std::string const& message) {
@@ -297,13 +315,17 @@ struct netbox_store::state {
         if (all) found.push_back(id);
       }
       if (found.size() == 1) return found[0];
-      error = (found.empty() ? "Related object not found using the provided attributes: " : "Multiple objects match the provided attributes: ") + python_repr(v);
+      error = (found.empty() ? "Related object not found using the provided attributes: "
+                             : "Multiple objects match the provided attributes: ") +
+              python_repr(v);
       return std::nullopt;
     }
     auto const id = v.is_boolean() ? std::nullopt : as_integer(v);
     if (!id) {
-      error = "Related objects must be referenced by numeric ID or by dictionary of attributes. Received an unrecognized value: " +
-              (v.is_string() ? v.get<std::string>() : python_repr(v));
+      error =
+          "Related objects must be referenced by numeric ID or by dictionary of attributes. Received an unrecognized "
+          "value: " +
+          (v.is_string() ? v.get<std::string>() : python_repr(v));
       return std::nullopt;
     }
     if (target.rows.count(*id) == 0) {
@@ -327,9 +349,12 @@ struct netbox_store::state {
         auto text = trimmed(v.is_string() ? v.get<std::string>() : v.dump());  // NetBox strips what surrounds a text
         if (text.empty() && !f.blank) return "This field may not be blank.";
         if (text.find('\0') != std::string::npos) return "Null characters are not allowed.";
-        if (f.max_length != 0 && code_points(text) > f.max_length) return fmt::format("Ensure this field has no more than {} characters.", f.max_length);
-        if (f.kind == field_kind::slug && !is_slug(text)) return "Enter a valid \"slug\" consisting of letters, numbers, underscores or hyphens.";
-        if (f.name == "color" && (text.size() != 6 || text.find_first_not_of("0123456789abcdef") != std::string::npos)) return "Enter a valid hexadecimal RGB color code.";
+        if (f.max_length != 0 && code_points(text) > f.max_length)
+          return fmt::format("Ensure this field has no more than {} characters.", f.max_length);
+        if (f.kind == field_kind::slug && !is_slug(text))
+          return "Enter a valid \"slug\" consisting of letters, numbers, underscores or hyphens.";
+        if (f.name == "color" && (text.size() != 6 || text.find_first_not_of("0123456789abcdef") != std::string::npos))
+          return "Enter a valid hexadecimal RGB color code.";
         out = std::move(text);
         return {};
       }
@@ -337,7 +362,8 @@ struct netbox_store::state {
         auto const n = v.is_boolean() ? std::nullopt : as_integer(v);
         if (!n) return "A valid integer is required.";
         auto const d = static_cast<double>(*n);
-        if (f.minimum && d < *f.minimum) return "Ensure this value is greater than or equal to " + shown(*f.minimum) + ".";
+        if (f.minimum && d < *f.minimum)
+          return "Ensure this value is greater than or equal to " + shown(*f.minimum) + ".";
         if (f.maximum && d > *f.maximum) return "Ensure this value is less than or equal to " + shown(*f.maximum) + ".";
         out = *n;
         return {};
@@ -346,19 +372,26 @@ struct netbox_store::state {
         auto const d = v.is_boolean() ? std::nullopt : as_decimal(v);
         if (!d) return "A valid number is required.";
         auto const scaled = *d * std::pow(10, f.decimal_places);
-        if (std::abs(scaled - std::round(scaled)) > 1e-6) return fmt::format("Ensure that there are no more than {} decimal places.", f.decimal_places);
-        if (f.minimum && *d < *f.minimum) return "Ensure this value is greater than or equal to " + shown(*f.minimum) + ".";
+        if (std::abs(scaled - std::round(scaled)) > 1e-6)
+          return fmt::format("Ensure that there are no more than {} decimal places.", f.decimal_places);
+        if (f.minimum && *d < *f.minimum)
+          return "Ensure this value is greater than or equal to " + shown(*f.minimum) + ".";
         out = *d;
         return {};
       }
       case field_kind::boolean:
-        if (v.is_boolean()) out = v;
-        else if (v == 1 || v == "true" || v == "True" || v == "1") out = true;
-        else if (v == 0 || v == "false" || v == "False" || v == "0") out = false;
-        else return "Must be a valid boolean.";
+        if (v.is_boolean())
+          out = v;
+        else if (v == 1 || v == "true" || v == "True" || v == "1")
+          out = true;
+        else if (v == 0 || v == "false" || v == "False" || v == "0")
+          out = false;
+        else
+          return "Must be a valid boolean.";
         return {};
       case field_kind::choice:
-        if (v.is_object() || v.is_array()) return "Value must be passed directly (e.g. \"foo\": 123); do not use a dictionary or list.";
+        if (v.is_object() || v.is_array())
+          return "Value must be passed directly (e.g. \"foo\": 123); do not use a dictionary or list.";
         if (v == "" && f.nullable) {
           out = nullptr;
           return {};
@@ -371,7 +404,9 @@ struct netbox_store::state {
           }
         return (v.is_string() ? v.get<std::string>() : python_repr(v)) + " is not a valid choice.";
       case field_kind::instant: {
-        constexpr char const* wrong = "Datetime has wrong format. Use one of these formats instead: YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z].";
+        constexpr char const* wrong =
+            "Datetime has wrong format. Use one of these formats instead: "
+            "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z].";
         if (!v.is_string()) return wrong;
         auto t = base::parse_instant(v.get<std::string>());
         if (!t) t = base::parse_instant(v.get<std::string>() + "Z");
@@ -388,12 +423,14 @@ struct netbox_store::state {
       }
       case field_kind::foreign:
         if (v.is_object()) return "Related object not found using the provided attributes: " + python_repr(v);
-        return "Related object not found using the provided numeric ID: " + (v.is_string() ? v.get<std::string>() : v.dump());
+        return "Related object not found using the provided numeric ID: " +
+               (v.is_string() ? v.get<std::string>() : v.dump());
       case field_kind::object_types: {
         if (!v.is_array()) return fmt::format("Expected a list of items but got type \"{}\".", python_type(v));
         std::set<std::string> names;
         for (auto const& item : v) {
-          if (!item.is_string() || item.get<std::string>().find('.') == std::string::npos) return "Invalid value. Specify a content type as '<app_label>.<model_name>'.";
+          if (!item.is_string() || item.get<std::string>().find('.') == std::string::npos)
+            return "Invalid value. Specify a content type as '<app_label>.<model_name>'.";
           if (!content_type_exists(item.get<std::string>())) return "Invalid content type: " + item.get<std::string>();
           names.insert(item.get<std::string>());
         }
@@ -418,13 +455,15 @@ struct netbox_store::state {
       case field_kind::count:
       case field_kind::sum:
       case field_kind::scope:
-      case field_kind::data_type: return {};
+      case field_kind::data_type:
+        return {};
     }
     return {};
   }
 
   static bool read_only(model_field const& f) {
-    return f.kind == field_kind::fixed || f.kind == field_kind::count || f.kind == field_kind::sum || f.kind == field_kind::scope || f.kind == field_kind::data_type;
+    return f.kind == field_kind::fixed || f.kind == field_kind::count || f.kind == field_kind::sum ||
+           f.kind == field_kind::scope || f.kind == field_kind::data_type;
   }
 
   std::string clean_custom(netbox_table const& fields, netbox_row const& field, json const& v) const {
@@ -439,9 +478,11 @@ struct netbox_store::state {
     } else if (type == "boolean") {
       if (!v.is_boolean() && v != 0 && v != 1) return user_error("Value must be true or false.");
     } else if (type == "date") {
-      if (!v.is_string() || !base::parse_instant(v.get<std::string>() + "T00:00:00Z")) return user_error("Date values must be in ISO 8601 format (YYYY-MM-DD).");
+      if (!v.is_string() || !base::parse_instant(v.get<std::string>() + "T00:00:00Z"))
+        return user_error("Date values must be in ISO 8601 format (YYYY-MM-DD).");
     } else if (type == "datetime") {
-      if (!v.is_string() || (!base::parse_instant(v.get<std::string>()) && !base::parse_instant(v.get<std::string>() + "Z")))
+      if (!v.is_string() ||
+          (!base::parse_instant(v.get<std::string>()) && !base::parse_instant(v.get<std::string>() + "Z")))
         return user_error("Date and time values must be in ISO 8601 format (YYYY-MM-DD HH:MM:SS).");
     }
     return {};
@@ -504,7 +545,8 @@ struct netbox_store::state {
       json unknown = json::object();
       for (auto const& [name, v] : custom->items()) {
         bool known = false;
-        for (auto const id : self.custom_fields_of(t.model->type)) known = known || at(fields, fields.rows.at(id), "name") == name;
+        for (auto const id : self.custom_fields_of(t.model->type))
+          known = known || at(fields, fields.rows.at(id), "name") == name;
         if (!known) {
           unknown[name] = fmt::format("Custom field '{}' does not exist for this object type.", name);
           continue;
@@ -519,7 +561,8 @@ struct netbox_store::state {
 
   static void add(json& errors, std::string const& field, std::string const& text) { errors[field].push_back(text); }
 
-  json const* target_row_value(netbox_table const& t, netbox_row const& r, std::string_view ref, std::string_view field) const {
+  json const* target_row_value(netbox_table const& t, netbox_row const& r, std::string_view ref,
+                               std::string_view field) const {
     auto const& v = at(t, r, ref);
     if (v.is_null()) return nullptr;
     auto const& target = self.of(t.model->fields[t.field(ref)].target);
@@ -551,23 +594,33 @@ struct netbox_store::state {
       if (site.is_null() && cluster.is_null() && device.is_null())
         add(errors, "__all__", "A virtual machine must be assigned to a site, cluster, or device.");
       else if (!cluster.is_null() && !site.is_null() && !cluster_site.is_null() && cluster_site != site)
-        add(errors, "cluster", fmt::format("The selected cluster ({}) is not assigned to this site ({}).", name_of("virtualization.cluster", cluster), name_of("dcim.site", site)));
+        add(errors, "cluster",
+            fmt::format("The selected cluster ({}) is not assigned to this site ({}).",
+                        name_of("virtualization.cluster", cluster), name_of("dcim.site", site)));
       else if (!device.is_null() && !site.is_null() && device_site != site)
-        add(errors, "site", fmt::format("The selected device ({}) is not assigned to this site ({}).", name_of("dcim.device", device), name_of("dcim.site", site)));
+        add(errors, "site",
+            fmt::format("The selected device ({}) is not assigned to this site ({}).", name_of("dcim.device", device),
+                        name_of("dcim.site", site)));
       else if (!device.is_null() && cluster.is_null() && !device_cluster.is_null())
-        add(errors, "cluster", fmt::format("Must specify the assigned device's cluster ({}) when assigning host device {}.", name_of("virtualization.cluster", device_cluster), name_of("dcim.device", device)));
+        add(errors, "cluster",
+            fmt::format("Must specify the assigned device's cluster ({}) when assigning host device {}.",
+                        name_of("virtualization.cluster", device_cluster), name_of("dcim.device", device)));
       else if (!device.is_null() && !cluster.is_null() && device_cluster != cluster)
-        add(errors, "device", fmt::format("The selected device ({}) is not assigned to this cluster ({}).", name_of("dcim.device", device), name_of("virtualization.cluster", cluster)));
+        add(errors, "device",
+            fmt::format("The selected device ({}) is not assigned to this cluster ({}).",
+                        name_of("dcim.device", device), name_of("virtualization.cluster", cluster)));
       else if (site.is_null())
         row.values[t.field("site")] = !cluster_site.is_null() ? cluster_site : device_site;
     } else if (type == "dcim.device" && !get("cluster").is_null()) {
       auto const cluster_site = site_of_cluster(get("cluster"));
       if (!cluster_site.is_null() && cluster_site != get("site"))
-        add(errors, "cluster", fmt::format("The assigned cluster belongs to a different site ({})", name_of("dcim.site", cluster_site)));
+        add(errors, "cluster",
+            fmt::format("The assigned cluster belongs to a different site ({})", name_of("dcim.site", cluster_site)));
     } else if (type == "virtualization.cluster") {
       bool const typed = !get("scope_type").is_null();
       bool const with_id = !get("scope_id").is_null();
-      if (typed != with_id) add(errors, typed ? "scope_id" : "scope_type", "Please select a scope.");
+      if (typed != with_id)
+        add(errors, typed ? "scope_id" : "scope_type", "Please select a scope.");
       else if (typed && get("scope_type") == "dcim.site") {
         if (self.of("dcim.site").rows.count(get("scope_id").get<std::int64_t>()) == 0) {
           add(errors, "scope_id", "Invalid scope: no such object.");
@@ -576,32 +629,42 @@ struct netbox_store::state {
           std::size_t elsewhere = 0;
           for (auto const id : devices.referrers[devices.field("cluster")][row.id])
             if (at(devices, devices.rows.at(id), "site") != get("scope_id")) ++elsewhere;
-          if (elsewhere != 0) add(errors, "scope", fmt::format("{} devices are assigned as hosts for this cluster but are not in site {}", elsewhere, name_of("dcim.site", get("scope_id"))));
+          if (elsewhere != 0)
+            add(errors, "scope",
+                fmt::format("{} devices are assigned as hosts for this cluster but are not in site {}", elsewhere,
+                            name_of("dcim.site", get("scope_id"))));
         }
       } else if (typed) {
         add(errors, "scope_type", "The simulator knows sites only.");
       }
     } else if (type == "extras.customfield") {
       auto const name = get("name").get<std::string>();
-      if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != std::string::npos)
+      if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") !=
+          std::string::npos)
         add(errors, "name", "Only alphanumeric characters and underscores are allowed.");
-      if (name.find("__") != std::string::npos) add(errors, "name", "Double underscores are not permitted in custom field names.");
-      if (!fresh && at(t, t.rows.at(row.id), "type") != get("type")) add(errors, "type", "Changing the type of custom fields is not supported.");
+      if (name.find("__") != std::string::npos)
+        add(errors, "name", "Double underscores are not permitted in custom field names.");
+      if (!fresh && at(t, t.rows.at(row.id), "type") != get("type"))
+        add(errors, "type", "Changing the type of custom fields is not supported.");
     }
     if (t.model->taggable) {
       auto const& fields = self.of("extras.customfield");
       for (auto const id : self.custom_fields_of(type)) {
         auto const& field = fields.rows.at(id);
         auto const name = at(fields, field, "name").get<std::string>();
-        auto const found = std::find_if(row.custom.begin(), row.custom.end(), [&](auto const& pair) { return pair.first == name; });
+        auto const found =
+            std::find_if(row.custom.begin(), row.custom.end(), [&](auto const& pair) { return pair.first == name; });
         auto const error = clean_custom(fields, field, found == row.custom.end() ? json() : found->second);
-        if (error == "Required field") add(errors, "__all__", "Missing required custom field '" + name + "'.");
-        else if (!error.empty()) add(errors, "__all__", fmt::format("Invalid value for custom field '{}': {}", name, error));
+        if (error == "Required field")
+          add(errors, "__all__", "Missing required custom field '" + name + "'.");
+        else if (!error.empty())
+          add(errors, "__all__", fmt::format("Invalid value for custom field '{}': {}", name, error));
       }
     }
     unique_keys(t, row, [&](std::size_t slot, std::string const& key) {
       auto const found = t.unique[slot].find(key);
-      if (found == t.unique[slot].end() || (!fresh && found->second == row.id) || slot >= t.model->unique.size()) return;
+      if (found == t.unique[slot].end() || (!fresh && found->second == row.id) || slot >= t.model->unique.size())
+        return;
       auto const& rule = t.model->unique[slot];
       if (!rule.message.empty()) {
         add(errors, "__all__", rule.message);
@@ -611,7 +674,9 @@ struct netbox_store::state {
       for (auto const& name : rule.fields) names.push_back(capitalised(name));
       auto const last = names.back();
       names.pop_back();
-      add(errors, "__all__", fmt::format("{} with this {} and {} already exists.", capitalised(t.model->verbose), base::join(names, ", "), last));
+      add(errors, "__all__",
+          fmt::format("{} with this {} and {} already exists.", capitalised(t.model->verbose), base::join(names, ", "),
+                      last));
     });
     return errors;
   }
@@ -626,7 +691,8 @@ struct netbox_store::state {
         std::vector<netbox_row> purged;
         for (auto const& [id, row] : t.rows) {
           auto without = row;
-          if (std::erase_if(without.custom, [&](auto const& pair) { return pair.first == name; }) != 0) purged.push_back(std::move(without));
+          if (std::erase_if(without.custom, [&](auto const& pair) { return pair.first == name; }) != 0)
+            purged.push_back(std::move(without));
         }
         for (auto& row : purged) put(t, std::move(row));
       }
@@ -634,7 +700,8 @@ struct netbox_store::state {
   }
 
   // What stands in the way of deleting, and what goes with it (in the order in which it must go).
-  void collect(netbox_table& t, std::int64_t id, std::vector<std::pair<netbox_table*, std::int64_t>>& going, std::vector<std::string>& blockers) {
+  void collect(netbox_table& t, std::int64_t id, std::vector<std::pair<netbox_table*, std::int64_t>>& going,
+               std::vector<std::string>& blockers) {
     if (std::find(going.begin(), going.end(), std::pair(&t, id)) != going.end()) return;
     for (auto& other : tables)
       for (std::size_t i = 0; i < other.model->fields.size(); ++i) {
@@ -644,14 +711,17 @@ struct netbox_store::state {
         if (found == other.referrers[i].end()) continue;
         auto const ids = found->second;
         for (auto const referrer : ids) {
-          if (f.rule == on_delete::protect) blockers.push_back(fmt::format("{} ({})", self.display(other, other.rows.at(referrer)), referrer));
-          else if (f.rule == on_delete::cascade) collect(other, referrer, going, blockers);
+          if (f.rule == on_delete::protect)
+            blockers.push_back(fmt::format("{} ({})", self.display(other, other.rows.at(referrer)), referrer));
+          else if (f.rule == on_delete::cascade)
+            collect(other, referrer, going, blockers);
         }
       }
     if (t.model->type == "dcim.site") {
       auto& clusters = self.of("virtualization.cluster");
       for (auto const& [cluster, row] : clusters.rows)
-        if (at(clusters, row, "scope_type") == "dcim.site" && at(clusters, row, "scope_id") == id) collect(clusters, cluster, going, blockers);
+        if (at(clusters, row, "scope_type") == "dcim.site" && at(clusters, row, "scope_id") == id)
+          collect(clusters, cluster, going, blockers);
     }
     going.emplace_back(&t, id);
   }
@@ -703,10 +773,18 @@ netbox_store::netbox_store() : state_(new state(*this)) {
   begin("", "00000000-0000-0000-0000-000000000000");
   json out;
   of("extras.customfield").next_id = 8;
-  for (auto const& [name, label] : {std::pair("proxmox_node", "Proxmox target node"), std::pair("proxmox_storage", "Proxmox storage pool")})
-    create(of("extras.customfield"), {{"name", name}, {"label", label}, {"type", "text"}, {"object_types", {"virtualization.virtualmachine"}}, {"search_weight", 0}}, out);
+  for (auto const& [name, label] :
+       {std::pair("proxmox_node", "Proxmox target node"), std::pair("proxmox_storage", "Proxmox storage pool")})
+    create(of("extras.customfield"),
+           {{"name", name},
+            {"label", label},
+            {"type", "text"},
+            {"object_types", {"virtualization.virtualmachine"}},
+            {"search_weight", 0}},
+           out);
   of("extras.customfield").next_id = 18;
-  create(of("dcim.devicerole"), {{"name", "Virtual Machine (QEMU)"}, {"slug", "virtual-machine-qemu"}, {"color", "9c27b0"}}, out);
+  create(of("dcim.devicerole"),
+         {{"name", "Virtual Machine (QEMU)"}, {"slug", "virtual-machine-qemu"}, {"color", "9c27b0"}}, out);
   create(of("dcim.devicerole"), {{"name", "Container (LXC)"}, {"slug", "container-lxc"}, {"color", "00bcd4"}}, out);
   s.changes.clear();
   s.next_change = 1;
@@ -743,8 +821,10 @@ void netbox_store::begin(std::string user, std::string request_id) {
 void netbox_store::rollback() {
   auto& s = *state_;
   for (auto it = s.undos.rbegin(); it != s.undos.rend(); ++it) {
-    if (it->before) s.put(*it->table, std::move(*it->before), false);
-    else s.drop(*it->table, it->id, false);
+    if (it->before)
+      s.put(*it->table, std::move(*it->before), false);
+    else
+      s.drop(*it->table, it->id, false);
   }
   s.undos.clear();
   s.changes.resize(s.changes_before);
@@ -792,7 +872,8 @@ bool netbox_store::update(netbox_table& t, std::int64_t id, json const& data, bo
     s.log(t, row, "update", message.is_string() ? message.get<std::string>() : "");
   }
   if (t.model->type == "extras.customfield")
-    s.purge_custom(s.at(t, before, "name").get<std::string>(), s.at(t, before, "object_types"), s.at(t, row, "object_types"));
+    s.purge_custom(s.at(t, before, "name").get<std::string>(), s.at(t, before, "object_types"),
+                   s.at(t, row, "object_types"));
   s.put(t, std::move(row));
   return true;
 }
@@ -808,7 +889,8 @@ std::vector<std::string> netbox_store::erase(netbox_table& t, std::int64_t id, s
     for (auto& other : s.tables)
       for (std::size_t i = 0; i < other.model->fields.size(); ++i) {
         auto const& f = other.model->fields[i];
-        if (f.kind != field_kind::reference || f.target != table->model->type || f.rule != on_delete::set_null) continue;
+        if (f.kind != field_kind::reference || f.target != table->model->type || f.rule != on_delete::set_null)
+          continue;
         auto const ids = other.referrers[i][gone];
         for (auto const referrer : ids) {
           auto row = other.rows.at(referrer);
@@ -848,7 +930,8 @@ std::string netbox_store::display(netbox_table const& t, netbox_row const& r) co
     if (!text("name").empty()) return text("name");
     return s.name_of("dcim.devicetype", s.at(t, r, "device_type")) + " (" + std::to_string(r.id) + ")";
   }
-  if (t.model->type == "netbox_proxbox.proxmoxstorage") return s.name_of("virtualization.cluster", s.at(t, r, "cluster")) + "/" + text("name");
+  if (t.model->type == "netbox_proxbox.proxmoxstorage")
+    return s.name_of("virtualization.cluster", s.at(t, r, "cluster")) + "/" + text("name");
   if (t.model->type == "netbox_proxbox.vmbackup") {
     auto when = text("creation_time");
     if (!when.empty()) {  // as Python writes a datetime
@@ -869,7 +952,9 @@ std::vector<std::int64_t> const& netbox_store::custom_fields_of(std::string cons
   return found == state_->custom_by_type.end() ? none : found->second;
 }
 
-json const& netbox_store::value(netbox_table const& t, netbox_row const& r, std::string_view field) const { return state_->at(t, r, field); }
+json const& netbox_store::value(netbox_table const& t, netbox_row const& r, std::string_view field) const {
+  return state_->at(t, r, field);
+}
 
 std::size_t netbox_store::count(std::string const& type_and_field, std::int64_t id) const {
   auto const dot = type_and_field.rfind('.');
@@ -891,9 +976,12 @@ json netbox_store::sum(std::string const& target, std::int64_t id) const {
   for (auto const referrer : found->second) {
     auto const& v = t.rows.at(referrer).values[summed];
     if (v.is_null()) continue;
-    if (total.is_null()) total = v;
-    else if (v.is_number_integer()) total = total.get<std::int64_t>() + v.get<std::int64_t>();
-    else total = total.get<double>() + v.get<double>();
+    if (total.is_null())
+      total = v;
+    else if (v.is_number_integer())
+      total = total.get<std::int64_t>() + v.get<std::int64_t>();
+    else
+      total = total.get<double>() + v.get<double>();
   }
   return total;
 }
@@ -920,7 +1008,8 @@ void netbox_store::sort(netbox_table const& t, std::vector<std::int64_t>& ids) c
 bool netbox_store::sort_by(netbox_table const& t, std::vector<std::int64_t>& ids, std::string field) const {
   bool const down = field.starts_with("-");
   if (down) field.erase(0, 1);
-  if (field != "id" && field != "created" && field != "last_updated" && t.field(field) == netbox_table::npos) return false;
+  if (field != "id" && field != "created" && field != "last_updated" && t.field(field) == netbox_table::npos)
+    return false;
   std::sort(ids.begin(), ids.end());
   std::stable_sort(ids.begin(), ids.end(), [&](auto a, auto b) {
     auto const c = state_->compare(t, t.rows.at(a), t.rows.at(b), field);

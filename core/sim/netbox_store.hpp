@@ -17,10 +17,10 @@ using nlohmann::json;
 
 struct netbox_row {
   std::int64_t id = 0;
-  std::vector<json> values;          // one per field of the model; references hold an id, choices their value
-  std::vector<std::int64_t> tags;    // ids, ascending
+  std::vector<json> values;        // one per field of the model; references hold an id, choices their value
+  std::vector<std::int64_t> tags;  // ids, ascending
   std::vector<std::pair<std::string, json>> custom;  // set custom fields only, by name
-  std::int64_t created = 0;          // microseconds since 1970
+  std::int64_t created = 0;                          // microseconds since 1970
   std::int64_t last_updated = 0;
 };
 
@@ -28,8 +28,8 @@ struct netbox_table {
   object_model const* model = nullptr;
   std::map<std::int64_t, netbox_row> rows;
   std::vector<json> defaults;  // of a new row, one per field
-  std::int64_t next_id = 1;  // a sequence: a rolled-back transaction leaves a gap
-  std::vector<std::unordered_map<std::string, std::int64_t>> unique;  // per rule, then per unique field
+  std::int64_t next_id = 1;    // a sequence: a rolled-back transaction leaves a gap
+  std::vector<std::unordered_map<std::string, std::int64_t>> unique;                // per rule, then per unique field
   std::vector<std::unordered_map<std::int64_t, std::set<std::int64_t>>> referrers;  // per field: target id -> ids here
   std::vector<std::int64_t> sorted;  // in the model's order, if sorted_at is the store's version
   std::uint64_t sorted_at = 0;
@@ -55,8 +55,8 @@ class netbox_store {
   netbox_store();
   ~netbox_store();
 
-  netbox_table* at_path(std::string_view path);       // "dcim/devices"; nullptr if there is none
-  netbox_table& of(std::string_view type);            // "dcim.device"
+  netbox_table* at_path(std::string_view path);  // "dcim/devices"; nullptr if there is none
+  netbox_table& of(std::string_view type);       // "dcim.device"
   std::vector<netbox_table*> tables();
 
   // Whoever writes says first who it is and which request; rollback() takes everything back since then.
@@ -91,9 +91,9 @@ class netbox_store {
   std::unique_ptr<state> state_;
 };
 
-std::string format_time(std::int64_t microseconds);       // "2026-11-22T07:03:26.396558Z"
-std::string format_etag(std::int64_t microseconds);       // W/"2026-11-22T07:03:26.396558+00:00"
+std::string format_time(std::int64_t microseconds);         // "2026-11-22T07:03:26.396558Z"
+std::string format_etag(std::int64_t microseconds);         // W/"2026-11-22T07:03:26.396558+00:00"
 bool natural_less(std::string_view a, std::string_view b);  // as NetBox's natural_sort collation: vm-9 before vm-10
-std::string python_repr(json const& value);               // "{'slug': 'nosuch'}"
+std::string python_repr(json const& value);                 // "{'slug': 'nosuch'}"
 
 }  // namespace weir::sim

@@ -39,10 +39,14 @@ std::string const* find(query_list const& query, std::string_view name) {
 std::string plus_quoted(std::string_view text) {
   std::string out;
   for (char const c : text) {
-    bool const plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~';
-    if (plain) out += c;
-    else if (c == ' ') out += '+';
-    else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    bool const plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '_' || c == '.' || c == '~';
+    if (plain)
+      out += c;
+    else if (c == ' ')
+      out += '+';
+    else
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return out;
 }
@@ -100,20 +104,28 @@ class renderer {
     return out;
   }
 
-  std::string url(netbox_table const& t, std::int64_t id) const { return fmt::format("{}/api/{}/{}/", base_, t.model->path, id); }
+  std::string url(netbox_table const& t, std::int64_t id) const {
+    return fmt::format("{}/api/{}/{}/", base_, t.model->path, id);
+  }
 
  private:
   netbox_store const& store_;
   std::string const& base_;
 
-  std::string display_url(netbox_table const& t, std::int64_t id) const { return fmt::format("{}/{}/{}/", base_, t.model->path, id); }
+  std::string display_url(netbox_table const& t, std::int64_t id) const {
+    return fmt::format("{}/{}/{}/", base_, t.model->path, id);
+  }
 
   netbox_table const& of(std::string const& type) const { return const_cast<netbox_store&>(store_).of(type); }
 
   ordered nested(netbox_table const& from, netbox_table const& t, netbox_row const& r) const {
     // The plugin has nested serializers of its own.
     if (from.model->plugin && t.model->type == "virtualization.virtualmachine")
-      return {{"id", r.id}, {"url", url(t, r.id)}, {"display_url", display_url(t, r.id)}, {"display", store_.display(t, r)}, {"name", store_.value(t, r, "name")}};
+      return {{"id", r.id},
+              {"url", url(t, r.id)},
+              {"display_url", display_url(t, r.id)},
+              {"display", store_.display(t, r)},
+              {"name", store_.value(t, r, "name")}};
     return brief(t, r);
   }
 
@@ -132,7 +144,8 @@ class renderer {
       }
       case field_kind::count:
         return t.model->type == "extras.tag" ? store_.tagged(r.id) : store_.count(f.target, r.id);
-      case field_kind::sum: return store_.sum(f.target, r.id);
+      case field_kind::sum:
+        return store_.sum(f.target, r.id);
       case field_kind::scope: {
         auto const& sites = of("dcim.site");
         auto const& type = store_.value(t, r, "scope_type");
@@ -147,7 +160,8 @@ class renderer {
         if (type == "multiselect" || type == "multiobject") return "array";
         return "string";
       }
-      default: return v;
+      default:
+        return v;
     }
   }
 
@@ -158,7 +172,13 @@ class renderer {
     ordered out = ordered::array();
     for (auto const id : ids) {
       auto const& tag = t.rows.at(id);
-      out.push_back({{"id", id}, {"url", url(t, id)}, {"display_url", display_url(t, id)}, {"display", store_.display(t, tag)}, {"name", store_.value(t, tag, "name")}, {"slug", store_.value(t, tag, "slug")}, {"color", store_.value(t, tag, "color")}});
+      out.push_back({{"id", id},
+                     {"url", url(t, id)},
+                     {"display_url", display_url(t, id)},
+                     {"display", store_.display(t, tag)},
+                     {"name", store_.value(t, tag, "name")},
+                     {"slug", store_.value(t, tag, "slug")},
+                     {"color", store_.value(t, tag, "color")}});
     }
     return out;
   }
@@ -168,7 +188,8 @@ class renderer {
     ordered out = ordered::object();
     for (auto const id : store_.custom_fields_of(t.model->type)) {
       auto const name = store_.value(fields, fields.rows.at(id), "name").get<std::string>();
-      auto const found = std::find_if(r.custom.begin(), r.custom.end(), [&](auto const& pair) { return pair.first == name; });
+      auto const found =
+          std::find_if(r.custom.begin(), r.custom.end(), [&](auto const& pair) { return pair.first == name; });
       out[name] = found == r.custom.end() ? ordered() : ordered(found->second);
     }
     return out;
@@ -190,11 +211,16 @@ bool match_text(std::string const& op, std::string const& mine, std::vector<std:
   bool any = false;
   for (auto const& value : given) {
     auto const v = base::lower(value);
-    if (kind == "ic") any = any || low.find(v) != std::string::npos;
-    else if (kind == "isw") any = any || low.starts_with(v);
-    else if (kind == "iew") any = any || low.ends_with(v);
-    else if (kind == "ie") any = any || low == v;
-    else any = any || mine == value;
+    if (kind == "ic")
+      any = any || low.find(v) != std::string::npos;
+    else if (kind == "isw")
+      any = any || low.starts_with(v);
+    else if (kind == "iew")
+      any = any || low.ends_with(v);
+    else if (kind == "ie")
+      any = any || low == v;
+    else
+      any = any || mine == value;
   }
   return negative ? !any : any;
 }
@@ -202,11 +228,16 @@ bool match_text(std::string const& op, std::string const& mine, std::vector<std:
 bool match_order(std::string const& op, double mine, std::vector<double> const& given) {
   bool any = false;
   for (auto const v : given) {
-    if (op == "gte") any = any || mine >= v;
-    else if (op == "gt") any = any || mine > v;
-    else if (op == "lte") any = any || mine <= v;
-    else if (op == "lt") any = any || mine < v;
-    else any = any || mine == v;
+    if (op == "gte")
+      any = any || mine >= v;
+    else if (op == "gt")
+      any = any || mine > v;
+    else if (op == "lte")
+      any = any || mine <= v;
+    else if (op == "lt")
+      any = any || mine < v;
+    else
+      any = any || mine == v;
   }
   return op == "n" ? !any : any;
 }
@@ -215,7 +246,9 @@ bool is_text_op(std::string const& op) {
   static std::set<std::string> const ops{"", "n", "ic", "nic", "isw", "nisw", "iew", "niew", "ie", "nie"};
   return ops.count(op) != 0;
 }
-bool is_order_op(std::string const& op) { return op.empty() || op == "n" || op == "gte" || op == "gt" || op == "lte" || op == "lt"; }
+bool is_order_op(std::string const& op) {
+  return op.empty() || op == "n" || op == "gte" || op == "gt" || op == "lte" || op == "lt";
+}
 
 class filter_builder {
  public:
@@ -225,9 +258,12 @@ class filter_builder {
     std::vector<std::pair<std::string, std::vector<std::string>>> grouped;
     for (auto const& [name, value] : query) {
       if (value.empty()) continue;  // django-filter ignores an empty value
-      auto const found = std::find_if(grouped.begin(), grouped.end(), [&name = name](auto const& g) { return g.first == name; });
-      if (found == grouped.end()) grouped.push_back({name, {value}});
-      else found->second.push_back(value);
+      auto const found =
+          std::find_if(grouped.begin(), grouped.end(), [&name = name](auto const& g) { return g.first == name; });
+      if (found == grouped.end())
+        grouped.push_back({name, {value}});
+      else
+        found->second.push_back(value);
     }
     for (auto const& [name, values] : grouped) add(name, values);
     return std::move(out_);
@@ -283,14 +319,17 @@ class filter_builder {
           for (auto const d : *given) wanted.insert(static_cast<std::int64_t>(d));
           out_.all.push_back([wanted](netbox_row const& r) { return wanted.count(r.id) != 0; });
         } else {
-          out_.all.push_back([op, v = *given](netbox_row const& r) { return match_order(op, static_cast<double>(r.id), v); });
+          out_.all.push_back(
+              [op, v = *given](netbox_row const& r) { return match_order(op, static_cast<double>(r.id), v); });
         }
       }
       return;
     }
     if ((base == "created" || base == "last_updated") && is_order_op(op)) {
       if (auto const given = times(name, values))
-        out_.all.push_back([op, v = *given, made = base == "created"](netbox_row const& r) { return match_order(op, static_cast<double>(made ? r.created : r.last_updated), v); });
+        out_.all.push_back([op, v = *given, made = base == "created"](netbox_row const& r) {
+          return match_order(op, static_cast<double>(made ? r.created : r.last_updated), v);
+        });
       return;
     }
     if (name == "q") return add_search(values.back());
@@ -299,17 +338,20 @@ class filter_builder {
       std::set<std::int64_t> ids;
       for (auto const& change : store_.changes())
         if (change.table == &t_ && change.request_id == values.back() &&
-            (name == "modified_by_request" || std::string_view(change.action) == (name[0] == 'c' ? "create" : "update")))
+            (name == "modified_by_request" ||
+             std::string_view(change.action) == (name[0] == 'c' ? "create" : "update")))
           ids.insert(change.object_id);
       out_.all.push_back([ids](netbox_row const& r) { return ids.count(r.id) != 0; });
       return;
     }
-    if (t_.model->type == "virtualization.cluster" && (base == "site" || base == "site_id")) return add_cluster_site(name, values);
+    if (t_.model->type == "virtualization.cluster" && (base == "site" || base == "site_id"))
+      return add_cluster_site(name, values);
     for (std::size_t i = 0; i < t_.model->fields.size(); ++i) {
       auto const& f = t_.model->fields[i];
       if (!f.filter) continue;
       // Core: ?cluster_id=1 and ?cluster=name; the plugin: ?virtual_machine=1.
-      if (f.kind == field_kind::reference && !t_.model->plugin && base == f.name + "_id") return add_reference(name, i, op, values, true);
+      if (f.kind == field_kind::reference && !t_.model->plugin && base == f.name + "_id")
+        return add_reference(name, i, op, values, true);
       if (base != f.name) continue;
       if (f.kind == field_kind::reference) return add_reference(name, i, op, values, t_.model->plugin);
       return add_field(name, i, op, values);
@@ -317,32 +359,39 @@ class filter_builder {
     // Anything else is ignored, as NetBox does.
   }
 
-  void add_field(std::string const& name, std::size_t i, std::string const& op, std::vector<std::string> const& values) {
+  void add_field(std::string const& name, std::size_t i, std::string const& op,
+                 std::vector<std::string> const& values) {
     auto const& f = t_.model->fields[i];
     if (op == "empty") {
       bool const wanted = values.back() == "true" || values.back() == "True" || values.back() == "1";
-      out_.all.push_back([i, wanted](netbox_row const& r) { return (r.values[i].is_null() || r.values[i] == "") == wanted; });
+      out_.all.push_back(
+          [i, wanted](netbox_row const& r) { return (r.values[i].is_null() || r.values[i] == "") == wanted; });
       return;
     }
     if (f.kind == field_kind::choice && (op.empty() || op == "n"))
       for (auto const& v : values)
-        if (std::none_of(f.choices.begin(), f.choices.end(), [&](auto const& c) { return c.first == v; })) return no_such_choice(name, v);
+        if (std::none_of(f.choices.begin(), f.choices.end(), [&](auto const& c) { return c.first == v; }))
+          return no_such_choice(name, v);
     if (f.kind == field_kind::text || f.kind == field_kind::slug || f.kind == field_kind::choice) {
       if (!is_text_op(op)) return;
       out_.all.push_back([i, op, values](netbox_row const& r) {
-        return match_text(op, r.values[i].is_null() ? std::string() : r.values[i].get_ref<std::string const&>(), values);
+        return match_text(op, r.values[i].is_null() ? std::string() : r.values[i].get_ref<std::string const&>(),
+                          values);
       });
     } else if (f.kind == field_kind::integer || f.kind == field_kind::decimal) {
       if (!is_order_op(op)) return;
       if (auto const given = numbers(name, values))
-        out_.all.push_back([i, op, v = *given](netbox_row const& r) { return !r.values[i].is_null() && match_order(op, r.values[i].get<double>(), v); });
+        out_.all.push_back([i, op, v = *given](netbox_row const& r) {
+          return !r.values[i].is_null() && match_order(op, r.values[i].get<double>(), v);
+        });
     } else if (f.kind == field_kind::boolean && op.empty()) {
       bool const wanted = values.back() == "true" || values.back() == "True" || values.back() == "1";
       out_.all.push_back([i, wanted](netbox_row const& r) { return r.values[i] == wanted; });
     }
   }
 
-  void add_reference(std::string const& name, std::size_t i, std::string const& op, std::vector<std::string> const& values, bool by_id) {
+  void add_reference(std::string const& name, std::size_t i, std::string const& op,
+                     std::vector<std::string> const& values, bool by_id) {
     if (!op.empty() && op != "n") return;
     auto& target = store_.of(t_.model->fields[i].target);
     std::set<std::int64_t> ids;
@@ -386,7 +435,9 @@ class filter_builder {
       if (!found) return no_such_choice(name, v);
     }
     auto const i = t_.field("scope_id");
-    out_.all.push_back([i, ids](netbox_row const& r) { return !r.values[i].is_null() && ids.count(r.values[i].get<std::int64_t>()) != 0; });
+    out_.all.push_back([i, ids](netbox_row const& r) {
+      return !r.values[i].is_null() && ids.count(r.values[i].get<std::int64_t>()) != 0;
+    });
   }
 
   void add_tags(std::string const& name, std::vector<std::string> const& values) {
@@ -404,15 +455,18 @@ class filter_builder {
     auto const needle = base::lower(text);
     std::vector<std::size_t> columns;
     for (std::size_t i = 0; i < t_.model->fields.size(); ++i)
-      if (t_.model->fields[i].kind == field_kind::text || t_.model->fields[i].kind == field_kind::slug) columns.push_back(i);
+      if (t_.model->fields[i].kind == field_kind::text || t_.model->fields[i].kind == field_kind::slug)
+        columns.push_back(i);
     out_.all.push_back([columns, needle](netbox_row const& r) {
       return std::any_of(columns.begin(), columns.end(), [&](std::size_t i) {
-        return r.values[i].is_string() && base::lower(r.values[i].get_ref<std::string const&>()).find(needle) != std::string::npos;
+        return r.values[i].is_string() &&
+               base::lower(r.values[i].get_ref<std::string const&>()).find(needle) != std::string::npos;
       });
     });
   }
 
-  void add_custom(std::string const& parameter, std::string const& name, std::string const& op, std::vector<std::string> const& values) {
+  void add_custom(std::string const& parameter, std::string const& name, std::string const& op,
+                  std::vector<std::string> const& values) {
     auto const& fields = store_.of("extras.customfield");
     for (auto const id : store_.custom_fields_of(t_.model->type)) {
       auto const& field = fields.rows.at(id);
@@ -449,7 +503,8 @@ class filter_builder {
         auto const how = op.empty() && logic == "loose" ? std::string("ic") : op;
         out_.all.push_back([get, how, values](netbox_row const& r) {
           auto const* mine = get(r);
-          return match_text(how, mine != nullptr && mine->is_string() ? mine->get_ref<std::string const&>() : std::string(), values);
+          return match_text(
+              how, mine != nullptr && mine->is_string() ? mine->get_ref<std::string const&>() : std::string(), values);
         });
       }
       return;
@@ -458,7 +513,9 @@ class filter_builder {
 };
 
 std::optional<std::int64_t> whole(std::string const* text) {
-  if (text == nullptr || text->empty() || text->size() > 18 || text->find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  if (text == nullptr || text->empty() || text->size() > 18 ||
+      text->find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
   return std::stoll(*text);
 }
 
@@ -470,20 +527,24 @@ struct page {
 page page_of(query_list const& query, int max_page_size) {
   auto const most = static_cast<std::size_t>(max_page_size);
   std::size_t limit = std::min<std::size_t>(50, most);
-  if (auto const given = whole(find(query, "limit"))) limit = *given == 0 ? most : std::min(static_cast<std::size_t>(*given), most);
+  if (auto const given = whole(find(query, "limit")))
+    limit = *given == 0 ? most : std::min(static_cast<std::size_t>(*given), most);
   return {limit, static_cast<std::size_t>(whole(find(query, "offset")).value_or(0))};
 }
 
 // The envelope of a page by offset around `results` (JSON texts).
-std::string offset_page(std::string const& base, std::string const& path, query_list const& query, page const& p, std::size_t count,
-                        std::string const& results) {
+std::string offset_page(std::string const& base, std::string const& path, query_list const& query, page const& p,
+                        std::size_t count, std::string const& results) {
   std::string const limit = std::to_string(p.limit);
-  auto const next = p.offset + p.limit < count
-                        ? dumped(page_url(base, path, query, {{"limit", limit}, {"offset", std::to_string(p.offset + p.limit)}}))
-                        : "null";
+  auto const next =
+      p.offset + p.limit < count
+          ? dumped(page_url(base, path, query, {{"limit", limit}, {"offset", std::to_string(p.offset + p.limit)}}))
+          : "null";
   std::string previous = "null";
   if (p.offset > 0)
-    previous = dumped(page_url(base, path, query, {{"limit", limit}, {"offset", p.offset > p.limit ? std::to_string(p.offset - p.limit) : ""}}));
+    previous =
+        dumped(page_url(base, path, query,
+                        {{"limit", limit}, {"offset", p.offset > p.limit ? std::to_string(p.offset - p.limit) : ""}}));
   return fmt::format(R"({{"count":{},"next":{},"previous":{},"results":[{}]}})", count, next, previous, results);
 }
 
@@ -497,7 +558,8 @@ ordered change_json(renderer const& render, std::string const& base, change_entr
   return {{"id", c.id},
           {"url", fmt::format("{}/api/core/object-changes/{}/", base, c.id)},
           {"display_url", fmt::format("{}/core/changelog/{}/", base, c.id)},
-          {"display", fmt::format("{} | {} {} {} by {}", app, c.table->model->verbose, c.object_repr, base::lower(label), c.user)},
+          {"display",
+           fmt::format("{} | {} {} {} by {}", app, c.table->model->verbose, c.object_repr, base::lower(label), c.user)},
           {"time", format_time(c.time)},
           {"user", {{"id", 1}, {"url", base + "/api/users/users/1/"}, {"display", c.user}, {"username", c.user}}},
           {"user_name", c.user},
@@ -525,13 +587,17 @@ std::string netbox_view::render(netbox_store const& store, netbox_table const& t
   return dumped(brief ? render.brief(table, row) : render.full(table, row, *this));
 }
 
-std::string netbox_view::url(netbox_table const& table, std::int64_t id) const { return fmt::format("{}/api/{}/{}/", base, table.model->path, id); }
+std::string netbox_view::url(netbox_table const& table, std::int64_t id) const {
+  return fmt::format("{}/api/{}/{}/", base, table.model->path, id);
+}
 
-netbox_answer list_objects(netbox_store& store, netbox_table& t, std::string const& base, std::string const& path, query_list const& query,
-                           int max_page_size) {
+netbox_answer list_objects(netbox_store& store, netbox_table& t, std::string const& base, std::string const& path,
+                           query_list const& query, int max_page_size) {
   auto const filters = filter_builder(store, t).build(query);
   if (!filters.errors.empty()) return {400, dumped(filters.errors), 0};
-  auto const passes = [&](netbox_row const& r) { return std::all_of(filters.all.begin(), filters.all.end(), [&](auto const& p) { return p(r); }); };
+  auto const passes = [&](netbox_row const& r) {
+    return std::all_of(filters.all.begin(), filters.all.end(), [&](auto const& p) { return p(r); });
+  };
   auto const p = page_of(query, max_page_size);
   netbox_view const view(base, query);
   std::string results;
@@ -544,7 +610,8 @@ netbox_answer list_objects(netbox_store& store, netbox_table& t, std::string con
 
   if (auto const* start = find(query, "start")) {
     for (auto const* other : {"offset", "ordering"})
-      if (find(query, other) != nullptr) return {400, fmt::format(R"(["'start' and '{}' are mutually exclusive."])", other), 0};
+      if (find(query, other) != nullptr)
+        return {400, fmt::format(R"(["'start' and '{}' are mutually exclusive."])", other), 0};
     auto const from = whole(start);
     if (!from) return {400, R"(["'start' must be a non-negative integer."])", 0};
     std::string next = "null";
@@ -552,7 +619,8 @@ netbox_answer list_objects(netbox_store& store, netbox_table& t, std::string con
     for (auto it = t.rows.lower_bound(*from); it != t.rows.end(); ++it) {
       if (!passes(it->second)) continue;
       if (objects == p.limit) {
-        next = dumped(page_url(base, path, query, {{"limit", std::to_string(p.limit)}, {"start", std::to_string(last + 1)}}));
+        next = dumped(
+            page_url(base, path, query, {{"limit", std::to_string(p.limit)}, {"start", std::to_string(last + 1)}}));
         break;
       }
       last = it->first;
@@ -583,10 +651,12 @@ netbox_answer list_changes(netbox_store& store, std::string const& base, query_l
     return wanted == nullptr || wanted->empty() || *wanted == mine;
   };
   for (auto const& c : store.changes()) {
-    if (!is("request_id", c.request_id) || !is("action", c.action) || !is("changed_object_id", std::to_string(c.object_id)) ||
-        !is("changed_object_type", c.table->model->type) || !is("user_name", c.user))
+    if (!is("request_id", c.request_id) || !is("action", c.action) ||
+        !is("changed_object_id", std::to_string(c.object_id)) || !is("changed_object_type", c.table->model->type) ||
+        !is("user_name", c.user))
       continue;
-    if (!needle.empty() && base::lower(c.message).find(needle) == std::string::npos && base::lower(c.object_repr).find(needle) == std::string::npos &&
+    if (!needle.empty() && base::lower(c.message).find(needle) == std::string::npos &&
+        base::lower(c.object_repr).find(needle) == std::string::npos &&
         base::lower(c.user).find(needle) == std::string::npos)
       continue;
     found.push_back(&c);

@@ -55,11 +55,16 @@ std::int64_t disk_bytes(std::string const& value) {
   auto const n = std::stoll(value.substr(at + 5), &used);
   auto const unit = at + 5 + used < value.size() ? value[at + 5 + used] : ',';
   switch (unit) {
-    case 'K': return n << 10;
-    case 'M': return n << 20;
-    case 'G': return n << 30;
-    case 'T': return n << 40;
-    default: return n;
+    case 'K':
+      return n << 10;
+    case 'M':
+      return n << 20;
+    case 'G':
+      return n << 30;
+    case 'T':
+      return n << 40;
+    default:
+      return n;
   }
 }
 
@@ -90,7 +95,8 @@ class api {
   }
 
   json answer(std::vector<std::string> const& p) {
-    if (request_.method != "GET") throw api_error{501, "Method '" + request_.method + " " + std::string(request_.path()) + "' not implemented"};
+    if (request_.method != "GET")
+      throw api_error{501, "Method '" + request_.method + " " + std::string(request_.path()) + "' not implemented"};
     auto const is = [&](std::initializer_list<char const*> form) {
       if (form.size() != p.size()) return false;
       std::size_t i = 0;
@@ -131,14 +137,18 @@ class api {
       if (at.empty()) return false;
     }
   }
-  bool may_see_guest(json const& guest) const { return may("/vms/" + std::to_string(number(guest, "vmid", 0)), "VM.Audit"); }
+  bool may_see_guest(json const& guest) const {
+    return may("/vms/" + std::to_string(number(guest, "vmid", 0)), "VM.Audit");
+  }
   bool may_see_storage(std::string const& s) const {
-    return may("/storage/" + s, "Datastore.Audit") || may("/storage/" + s, "Datastore.AllocateSpace") || may("/storage/" + s, "Datastore.Allocate");
+    return may("/storage/" + s, "Datastore.Audit") || may("/storage/" + s, "Datastore.AllocateSpace") ||
+           may("/storage/" + s, "Datastore.Allocate");
   }
   bool may_see_backup(json const& backup) const {
     auto const storage = "/storage/" + backup.at("storage").get<std::string>();
     return may(storage, "Datastore.Allocate") ||
-           (may(storage, "Datastore.AllocateSpace") && may("/vms/" + std::to_string(number(backup, "vmid", 0)), "VM.Backup"));
+           (may(storage, "Datastore.AllocateSpace") &&
+            may("/vms/" + std::to_string(number(backup, "vmid", 0)), "VM.Backup"));
   }
 
   json const* node_named(std::string const& name) const {
@@ -148,7 +158,9 @@ class api {
   }
   json const& reachable_node(std::string const& name) const {
     auto const* node = node_named(name);
-    if (node == nullptr) throw api_error{500, "hostname lookup '" + name + "' failed - failed to get address info for: " + name + ": Name or service not known"};
+    if (node == nullptr)
+      throw api_error{500, "hostname lookup '" + name + "' failed - failed to get address info for: " + name +
+                               ": Name or service not known"};
     if (!node->value("online", true)) throw api_error{595, "No route to host"};
     return *node;
   }
@@ -160,18 +172,33 @@ class api {
     json out = json::array();
     auto const& nodes = model_.at("nodes");
     if (auto const& cluster = model_.at("cluster"); !cluster.is_null())
-      out.push_back({{"type", "cluster"}, {"id", "cluster"}, {"name", cluster.at("name")}, {"version", cluster.value("version", 1)}, {"quorate", cluster.value("quorate", 1)}, {"nodes", nodes.size()}});
+      out.push_back({{"type", "cluster"},
+                     {"id", "cluster"},
+                     {"name", cluster.at("name")},
+                     {"version", cluster.value("version", 1)},
+                     {"quorate", cluster.value("quorate", 1)},
+                     {"nodes", nodes.size()}});
     bool local = true;
     for (auto const& node : nodes) {
       auto const online = node.value("online", true);
-      out.push_back({{"type", "node"}, {"id", "node/" + node.at("node").get<std::string>()}, {"name", node.at("node")}, {"nodeid", node.value("nodeid", 0)}, {"ip", node.value("ip", "")}, {"online", online ? 1 : 0}, {"local", local && online ? 1 : 0}, {"level", ""}});
+      out.push_back({{"type", "node"},
+                     {"id", "node/" + node.at("node").get<std::string>()},
+                     {"name", node.at("node")},
+                     {"nodeid", node.value("nodeid", 0)},
+                     {"ip", node.value("ip", "")},
+                     {"online", online ? 1 : 0},
+                     {"local", local && online ? 1 : 0},
+                     {"level", ""}});
       if (online) local = false;
     }
     return out;
   }
 
   json node_row(json const& node) const {
-    json row = {{"id", "node/" + node.at("node").get<std::string>()}, {"type", "node"}, {"node", node.at("node")}, {"level", ""}};
+    json row = {{"id", "node/" + node.at("node").get<std::string>()},
+                {"type", "node"},
+                {"node", node.at("node")},
+                {"level", ""}};
     if (!node.value("online", true)) {
       row["status"] = "offline";
       return row;
@@ -185,7 +212,10 @@ class api {
   json guest_row(json const& guest) const {
     auto const type = guest.at("type").get<std::string>();
     auto const vmid = number(guest, "vmid", 0);
-    json row = {{"id", type + "/" + std::to_string(vmid)}, {"type", type}, {"vmid", guest.at("vmid")}, {"node", guest.at("node")}};
+    json row = {{"id", type + "/" + std::to_string(vmid)},
+                {"type", type},
+                {"vmid", guest.at("vmid")},
+                {"node", guest.at("node")}};
     if (guest.contains("pool")) row["pool"] = guest["pool"];
     auto const* node = node_named(guest.at("node").get<std::string>());
     if (node == nullptr || !node->value("online", true)) {  // nobody reports on it
@@ -196,16 +226,19 @@ class api {
     bool const qemu = type == "qemu";
     bool const stopped = guest.at("status") == "stopped";
     row["status"] = guest["status"];
-    row["name"] = c.contains(qemu ? "name" : "hostname") ? c[qemu ? "name" : "hostname"] : json((qemu ? "VM " : "CT") + std::to_string(vmid));
+    row["name"] = c.contains(qemu ? "name" : "hostname") ? c[qemu ? "name" : "hostname"]
+                                                         : json((qemu ? "VM " : "CT") + std::to_string(vmid));
     row["template"] = number(c, "template", 0);
     if (c.contains("tags")) row["tags"] = c["tags"];
-    auto const cpus = qemu ? number(c, "vcpus", number(c, "cores", 1) * number(c, "sockets", 1)) : number(c, "cores", number(*node, "maxcpu", 1));
+    auto const cpus = qemu ? number(c, "vcpus", number(c, "cores", 1) * number(c, "sockets", 1))
+                           : number(c, "cores", number(*node, "maxcpu", 1));
     row["maxcpu"] = number(guest, "maxcpu", cpus);
     auto const maxmem = number(guest, "maxmem", number(c, "memory", 512) * 1024 * 1024);
     row["maxmem"] = maxmem;
     std::int64_t maxdisk = 0;
     for (auto const* key : {"rootfs", "scsi0", "virtio0", "sata0", "ide0"})
-      if (c.contains(key) && maxdisk == 0 && c[key].get<std::string>().find("media=cdrom") == std::string::npos) maxdisk = disk_bytes(c[key].get<std::string>());
+      if (c.contains(key) && maxdisk == 0 && c[key].get<std::string>().find("media=cdrom") == std::string::npos)
+        maxdisk = disk_bytes(c[key].get<std::string>());
     row["maxdisk"] = number(guest, "maxdisk", maxdisk);
     row["uptime"] = stopped ? 0 : number(guest, "uptime", 1);
     row["cpu"] = stopped ? json(0) : json(0.0123);
@@ -224,7 +257,8 @@ class api {
     json out = json::array();
     if (wanted.empty())
       for (auto const& pool : model_.value("pools", json::array()))
-        out.push_back({{"type", "pool"}, {"id", "/pool/" + pool.at("poolid").get<std::string>()}, {"pool", pool["poolid"]}});
+        out.push_back(
+            {{"type", "pool"}, {"id", "/pool/" + pool.at("poolid").get<std::string>()}, {"pool", pool["poolid"]}});
     if (wanted.empty() || wanted == "vm")
       for (auto const& guest : model_.at("guests"))
         if (may_see_guest(guest)) out.push_back(guest_row(guest));
@@ -242,7 +276,14 @@ class api {
           auto const id = s.at("storage").get<std::string>();
           if (!on_node(s, name) || !may_see_storage(id)) continue;
           bool const available = online && s.value("active", true);
-          json row = {{"type", "storage"}, {"id", "storage/" + name + "/" + id}, {"storage", id}, {"node", name}, {"shared", s.value("shared", 0)}, {"content", s.at("content")}, {"plugintype", s.at("type")}, {"status", available ? "available" : "unknown"}};
+          json row = {{"type", "storage"},
+                      {"id", "storage/" + name + "/" + id},
+                      {"storage", id},
+                      {"node", name},
+                      {"shared", s.value("shared", 0)},
+                      {"content", s.at("content")},
+                      {"plugintype", s.at("type")},
+                      {"status", available ? "available" : "unknown"}};
           if (available) {
             row["maxdisk"] = s.value("total", 0LL);
             row["disk"] = s.value("used", 0LL);
@@ -250,7 +291,11 @@ class api {
           out.push_back(std::move(row));
         }
       if (wanted.empty() || wanted == "sdn")
-        out.push_back({{"type", "sdn"}, {"id", "sdn/" + name + "/localnetwork"}, {"sdn", "localnetwork"}, {"node", name}, {"status", online ? "ok" : "unknown"}});
+        out.push_back({{"type", "sdn"},
+                       {"id", "sdn/" + name + "/localnetwork"},
+                       {"sdn", "localnetwork"},
+                       {"node", name},
+                       {"status", online ? "ok" : "unknown"}});
     }
     return out;
   }
@@ -266,7 +311,11 @@ class api {
   }
 
   json node_status(json const& node) const {
-    return {{"uptime", node.value("uptime", 0)}, {"pveversion", "pve-manager/" + model_.at("version").at("version").get<std::string>() + "/0123456789abcdef"}, {"cpuinfo", {{"cpus", node.value("maxcpu", 1)}, {"sockets", 1}, {"model", "Simulated CPU"}}}, {"memory", {{"total", node.value("maxmem", 0LL)}, {"used", node.value("mem", 0LL)}}}};
+    return {
+        {"uptime", node.value("uptime", 0)},
+        {"pveversion", "pve-manager/" + model_.at("version").at("version").get<std::string>() + "/0123456789abcdef"},
+        {"cpuinfo", {{"cpus", node.value("maxcpu", 1)}, {"sockets", 1}, {"model", "Simulated CPU"}}},
+        {"memory", {{"total", node.value("maxmem", 0LL)}, {"used", node.value("mem", 0LL)}}}};
   }
 
   json node_guests(std::string const& node, std::string const& type) const {
@@ -284,11 +333,13 @@ class api {
 
   json guest_config(std::string const& node, std::string const& type, std::string const& vmid) const {
     for (auto const& guest : model_.at("guests")) {
-      if (guest.at("type") != type || guest.at("node") != node || std::to_string(number(guest, "vmid", 0)) != vmid) continue;
+      if (guest.at("type") != type || guest.at("node") != node || std::to_string(number(guest, "vmid", 0)) != vmid)
+        continue;
       if (!may_see_guest(guest)) throw api_error{403, "Permission check failed (/vms/" + vmid + ", VM.Audit)"};
       return guest.at("config");
     }
-    throw api_error{500, "Configuration file 'nodes/" + node + "/" + (type == "qemu" ? "qemu-server" : "lxc") + "/" + vmid + ".conf' does not exist"};
+    throw api_error{500, "Configuration file 'nodes/" + node + "/" + (type == "qemu" ? "qemu-server" : "lxc") + "/" +
+                             vmid + ".conf' does not exist"};
   }
 
   json storage_config() const {
@@ -310,7 +361,9 @@ class api {
       if (query_.count("content") != 0 && !lists(content, query_.at("content"))) continue;
       bool const enabled = s.value("disable", 0) == 0;
       if (query_.count("enabled") != 0 && !enabled) continue;
-      json row = {{"storage", s["storage"]}, {"type", s["type"]}, {"content", content}, {"shared", s.value("shared", 0)}, {"enabled", enabled ? 1 : 0}, {"active", enabled && s.value("active", true) ? 1 : 0}};
+      json row = {{"storage", s["storage"]},    {"type", s["type"]},
+                  {"content", content},         {"shared", s.value("shared", 0)},
+                  {"enabled", enabled ? 1 : 0}, {"active", enabled && s.value("active", true) ? 1 : 0}};
       if (row["active"] == 1) {
         auto const total = s.value("total", 1LL);
         auto const used = s.value("used", 0LL);
@@ -329,8 +382,10 @@ class api {
     for (auto const& s : model_.at("storages"))
       if (s.at("storage") == name) storage = &s;
     if (storage == nullptr) throw api_error{500, "storage '" + name + "' does not exist"};
-    if (!may_see_storage(name)) throw api_error{403, "Permission check failed (/storage/" + name + ", Datastore.Audit|Datastore.AllocateSpace)"};
-    if (!on_node(*storage, node)) throw api_error{500, "storage '" + name + "' is not available on node '" + node + "'"};
+    if (!may_see_storage(name))
+      throw api_error{403, "Permission check failed (/storage/" + name + ", Datastore.Audit|Datastore.AllocateSpace)"};
+    if (!on_node(*storage, node))
+      throw api_error{500, "storage '" + name + "' is not available on node '" + node + "'"};
     if (!storage->value("active", true)) throw api_error{500, "storage '" + name + "' is not online"};
     json out = json::array();
     if (query_.count("content") != 0 && query_.at("content") != "backup") return out;
@@ -416,7 +471,8 @@ struct proxmox_server::state {
       auto const equals = value.find('=');
       auto const id = std::string(value.substr(0, equals));
       if (equals == std::string_view::npos || id.find('!') == std::string::npos) return "No ticket";
-      if (!access.at("tokens").contains(id)) return "no such token '" + id.substr(id.find('!') + 1) + "' for user '" + id.substr(0, id.find('!')) + "'";
+      if (!access.at("tokens").contains(id))
+        return "no such token '" + id.substr(id.find('!') + 1) + "' for user '" + id.substr(0, id.find('!')) + "'";
       return access["tokens"][id] == value.substr(equals + 1) ? "" : "invalid token value!";
     }
     for (auto const& cookie : split(request.header("Cookie"), ';')) {
@@ -441,10 +497,16 @@ struct proxmox_server::state {
     if (!form["realm"].empty() && user.find('@') == std::string::npos) user += "@" + form["realm"];
     std::lock_guard lock(mutex);
     auto const& users = model.at("access").at("users");
-    if (!users.contains(user) || users[user] != form["password"]) return reply(401, "authentication failure", {{"data", nullptr}});
+    if (!users.contains(user) || users[user] != form["password"])
+      return reply(401, "authentication failure", {{"data", nullptr}});
     auto const ticket = fmt::format("PVE:{}:{:08X}::simulated+ticket/{:04}==", user, 0x6927B6D0, tickets.size() + 1);
     tickets.insert(ticket);
-    return reply(200, "", {{"data", {{"username", user}, {"ticket", ticket}, {"CSRFPreventionToken", fmt::format("6927B6D0:simulated{:04}", tickets.size())}, {"cap", json::object()}}}});
+    return reply(200, "",
+                 {{"data",
+                   {{"username", user},
+                    {"ticket", ticket},
+                    {"CSRFPreventionToken", fmt::format("6927B6D0:simulated{:04}", tickets.size())},
+                    {"cap", json::object()}}}});
   }
 
   http_response serve(http_request const& request, path_of const& path) {
@@ -465,7 +527,11 @@ proxmox_server::proxmox_server(proxmox_options options) : state_(std::make_uniqu
   auto& s = *state_;
   s.options = options;
   s.model = json::parse(generate_proxmox_model(options));
-  http_options http{.port = options.port, .idle = options.idle, .server_header = "pve-api-daemon/3.0", .tls = options.tls, .url_host = options.url_host};
+  http_options http{.port = options.port,
+                    .idle = options.idle,
+                    .server_header = "pve-api-daemon/3.0",
+                    .tls = options.tls,
+                    .url_host = options.url_host};
   s.server = std::make_unique<http_server>(std::move(http), [&s](http_request const& request) {
     if (request.path().starts_with("/_sim/"))
       if (auto reply = s.control_path(request)) return *std::move(reply);

@@ -32,11 +32,12 @@ struct proxmox_options {
 };
 
 // The model as JSON text: {version, cluster, nodes, guests, storages, backups, pools, access}. Guests carry their
-// configuration; name, tags, maxcpu, maxmem and maxdisk of /cluster/resources follow from it unless the guest has such a
-// member itself. Set a node's "online" to false, or a storage's "active", to take it away.
+// configuration; name, tags, maxcpu, maxmem and maxdisk of /cluster/resources follow from it unless the guest has such
+// a member itself. Set a node's "online" to false, or a storage's "active", to take it away.
 std::string generate_proxmox_model(proxmox_options const& options);
 
-// Also serves, without authentication: GET and PUT /_sim/model, PATCH /_sim/model (RFC 6902), and the paths of `control`.
+// Also serves, without authentication: GET and PUT /_sim/model, PATCH /_sim/model (RFC 6902), and the paths of
+// `control`.
 class proxmox_server {
  public:
   explicit proxmox_server(proxmox_options options = {});  // throws std::runtime_error if it cannot listen

@@ -51,7 +51,8 @@ std::string time_text(std::int64_t unix_seconds, char const* form) {
   year_month_day const ymd(date);
   hh_mm_ss const hms(t - date);
   return fmt::format(fmt::runtime(form), static_cast<int>(ymd.year()), static_cast<unsigned>(ymd.month()),
-                     static_cast<unsigned>(ymd.day()), hms.hours().count(), hms.minutes().count(), hms.seconds().count());
+                     static_cast<unsigned>(ymd.day()), hms.hours().count(), hms.minutes().count(),
+                     hms.seconds().count());
 }
 
 std::string mac(random_source& random) {
@@ -70,16 +71,20 @@ std::string uuid(random_source& random) {
 
 std::string description(random_source& random, std::string const& name) {
   switch (random.below(4)) {
-    case 0: return "";
-    case 1: return name + " runs here";
-    case 2: return "Über " + name + "\n\nZuständig: Bereich „Süd“ → Ablösung geplant\nZeile 3\n";
-    default: return "# " + name + "\n\n| key | value |\n|---|---|\n| owner | ops |\n";
+    case 0:
+      return "";
+    case 1:
+      return name + " runs here";
+    case 2:
+      return "Über " + name + "\n\nZuständig: Bereich „Süd“ → Ablösung geplant\nZeile 3\n";
+    default:
+      return "# " + name + "\n\n| key | value |\n|---|---|\n| owner | ops |\n";
   }
 }
 
 std::array<std::string, 10> const roles{"web", "db", "mail", "git", "cache", "proxy", "app", "build", "dns", "store"};
-std::array<std::string, 8> const tag_sets{"prod;web", "prod", "Dev;test", "backup-daily;prod;tier-1",
-                                          "tag_with.dot;x+y", "test", "db;prod", "legacy"};
+std::array<std::string, 8> const tag_sets{"prod;web",         "prod", "Dev;test", "backup-daily;prod;tier-1",
+                                          "tag_with.dot;x+y", "test", "db;prod",  "legacy"};
 std::array<std::string, 7> const disk_sizes{"32G", "8G", "100G", "1T", "2252M", "528K", "64G"};
 
 json qemu_config(random_source& random, int vmid, std::string const& name, std::string const& disk_store) {
@@ -97,8 +102,10 @@ json qemu_config(random_source& random, int vmid, std::string const& name, std::
   std::array<int, 6> const memory{512, 1024, 2048, 4096, 8192, 16384};
   if (!random.one_in(10)) {  // absent: 512
     auto const mib = random.pick(memory);
-    if (random.one_in(4)) c["memory"] = mib;
-    else c["memory"] = std::to_string(mib);  // as in PVE 8 and later
+    if (random.one_in(4))
+      c["memory"] = mib;
+    else
+      c["memory"] = std::to_string(mib);  // as in PVE 8 and later
   }
   if (!random.one_in(8)) c["cores"] = 1 + random.below(8);
   if (!random.one_in(3)) c["sockets"] = 1 + random.below(2);
@@ -147,12 +154,18 @@ struct backup_form {
   char const* extension;
   char const* format;
 };
-std::array<backup_form, 4> const qemu_forms{{{"vma.zst", "vma.zst"}, {"vma.gz", "vma.gz"}, {"vma.lzo", "vma.lzo"}, {"vma", "vma"}}};
-std::array<backup_form, 4> const lxc_forms{{{"tar.zst", "tar.zst"}, {"tar.gz", "tar.gz"}, {"tar.lzo", "tar.lzo"}, {"tar", "tar"}}};
+std::array<backup_form, 4> const qemu_forms{
+    {{"vma.zst", "vma.zst"}, {"vma.gz", "vma.gz"}, {"vma.lzo", "vma.lzo"}, {"vma", "vma"}}};
+std::array<backup_form, 4> const lxc_forms{
+    {{"tar.zst", "tar.zst"}, {"tar.gz", "tar.gz"}, {"tar.lzo", "tar.lzo"}, {"tar", "tar"}}};
 
 json make_backup(random_source& random, int vmid, bool qemu, std::string const& node, std::string const& name,
                  std::int64_t time, bool old) {
-  json b = {{"content", "backup"}, {"ctime", time}, {"vmid", vmid}, {"size", 200'000'000 + static_cast<std::int64_t>(random.below(40)) * gib + static_cast<std::int64_t>(random.below(1000))}};
+  json b = {{"content", "backup"},
+            {"ctime", time},
+            {"vmid", vmid},
+            {"size", 200'000'000 + static_cast<std::int64_t>(random.below(40)) * gib +
+                         static_cast<std::int64_t>(random.below(1000))}};
   auto const where = random.below(10);
   if (where < 4) {
     b["storage"] = "pbs";
@@ -162,7 +175,8 @@ json make_backup(random_source& random, int vmid, bool qemu, std::string const& 
     b["format"] = qemu ? "pbs-vm" : "pbs-ct";
     if (!random.one_in(3))
       b["verification"] = {{"state", random.one_in(20) ? "failed" : "ok"},
-                           {"upid", fmt::format("UPID:pbs:{:08X}:{:08X}:00000001:{:08X}:verify:main:root@pam:", 4711, random.below(1U << 30U), time)}};
+                           {"upid", fmt::format("UPID:pbs:{:08X}:{:08X}:00000001:{:08X}:verify:main:root@pam:", 4711,
+                                                random.below(1U << 30U), time)}};
     if (random.one_in(6)) {
       auto const h = random.hex(16);
       std::string fingerprint;
@@ -174,7 +188,8 @@ json make_backup(random_source& random, int vmid, bool qemu, std::string const& 
     b["storage"] = shared ? "nfs" : "local";
     b["node"] = shared ? json(nullptr) : json(node);
     // Most backups are zstd; the other forms are rare but must be there.
-    auto const& form = qemu ? qemu_forms[random.one_in(3) ? 1 + random.below(3) : 0] : lxc_forms[random.one_in(3) ? 1 + random.below(3) : 0];
+    auto const& form = qemu ? qemu_forms[random.one_in(3) ? 1 + random.below(3) : 0]
+                            : lxc_forms[random.one_in(3) ? 1 + random.below(3) : 0];
     b["volid"] = fmt::format("{}:backup/vzdump-{}-{}-{}.{}", shared ? "nfs" : "local", qemu ? "qemu" : "lxc", vmid,
                              time_text(time, "{:04}_{:02}_{:02}-{:02}_{:02}_{:02}"), form.extension);
     b["format"] = form.format;
@@ -220,8 +235,10 @@ std::string generate_proxmox_model(proxmox_options const& o) {
     json config = qemu ? qemu_config(random, vmid, name, store) : lxc_config(random, vmid, name, store);
     if (i <= o.duplicate_names && o.duplicate_names > 0) config[qemu ? "name" : "hostname"] = name;
     if (auto text = description(random, name); !text.empty()) config["description"] = text;
-    if (random.one_in(25)) config["tags"] = " ";
-    else if (!random.one_in(3)) config["tags"] = random.pick(tag_sets);
+    if (random.one_in(25))
+      config["tags"] = " ";
+    else if (!random.one_in(3))
+      config["tags"] = random.pick(tag_sets);
     config["digest"] = random.hex(40);
     bool const is_template = qemu && random.one_in(15);
     if (is_template) config["template"] = 1;
@@ -252,28 +269,70 @@ std::string generate_proxmox_model(proxmox_options const& o) {
     backups.push_back(make_backup(random, 90'000 + i / 3, i % 2 == 0, nodes[0]["node"].get<std::string>(), "gone",
                                   newest_backup - 400 * day + i * 600, false));
 
-  json const storages = {
-      {{"storage", "local"}, {"type", "dir"}, {"content", "iso,vztmpl,backup"}, {"shared", 0}, {"active", true}, {"path", "/var/lib/vz"}, {"total", 100 * gib}, {"used", 20 * gib}},
-      {{"storage", "local-lvm"}, {"type", "lvmthin"}, {"content", "images,rootdir"}, {"shared", 0}, {"active", true}, {"thinpool", "data"}, {"vgname", "pve"}, {"total", 800 * gib}, {"used", 300 * gib}},
-      {{"storage", "ceph"}, {"type", "rbd"}, {"content", "images,rootdir"}, {"shared", 1}, {"active", true}, {"pool", "rbd"}, {"total", 9000 * gib}, {"used", 4000 * gib}},
-      {{"storage", "nfs"}, {"type", "nfs"}, {"content", "backup,iso"}, {"shared", 1}, {"active", true}, {"server", "192.0.2.200"}, {"export", "/export/pve"}, {"path", "/mnt/pve/nfs"}, {"total", 20000 * gib}, {"used", 9000 * gib}},
-      {{"storage", "pbs"}, {"type", "pbs"}, {"content", "backup"}, {"shared", 1}, {"active", true}, {"server", "192.0.2.201"}, {"datastore", "main"}, {"username", "pve@pbs"}, {"total", 40000 * gib}, {"used", 15000 * gib}}};
+  json const storages = {{{"storage", "local"},
+                          {"type", "dir"},
+                          {"content", "iso,vztmpl,backup"},
+                          {"shared", 0},
+                          {"active", true},
+                          {"path", "/var/lib/vz"},
+                          {"total", 100 * gib},
+                          {"used", 20 * gib}},
+                         {{"storage", "local-lvm"},
+                          {"type", "lvmthin"},
+                          {"content", "images,rootdir"},
+                          {"shared", 0},
+                          {"active", true},
+                          {"thinpool", "data"},
+                          {"vgname", "pve"},
+                          {"total", 800 * gib},
+                          {"used", 300 * gib}},
+                         {{"storage", "ceph"},
+                          {"type", "rbd"},
+                          {"content", "images,rootdir"},
+                          {"shared", 1},
+                          {"active", true},
+                          {"pool", "rbd"},
+                          {"total", 9000 * gib},
+                          {"used", 4000 * gib}},
+                         {{"storage", "nfs"},
+                          {"type", "nfs"},
+                          {"content", "backup,iso"},
+                          {"shared", 1},
+                          {"active", true},
+                          {"server", "192.0.2.200"},
+                          {"export", "/export/pve"},
+                          {"path", "/mnt/pve/nfs"},
+                          {"total", 20000 * gib},
+                          {"used", 9000 * gib}},
+                         {{"storage", "pbs"},
+                          {"type", "pbs"},
+                          {"content", "backup"},
+                          {"shared", 1},
+                          {"active", true},
+                          {"server", "192.0.2.201"},
+                          {"datastore", "main"},
+                          {"username", "pve@pbs"},
+                          {"total", 40000 * gib},
+                          {"used", 15000 * gib}}};
 
   json on_storage = {{"Datastore.Audit", 1}};
   if (o.backup_rights) on_storage["Datastore.Allocate"] = 1;
-  json model = {
-      {"version", {{"version", "8.4.1"}, {"release", "8.4"}, {"repoid", "0123456789abcdef"}}},
-      {"cluster", o.standalone ? json(nullptr) : json{{"name", o.cluster}, {"version", 7}, {"quorate", 1}}},
-      {"nodes", nodes},
-      {"guests", guests},
-      {"storages", storages},
-      {"backups", backups},
-      {"pools", json::array({{{"poolid", "prod"}, {"comment", "production"}}})},
-      {"access",
-       {{"tokens", {{o.token_id, o.token_secret}}},
-        {"users", {{o.username, o.password}}},
-        {"permissions",
-         {{"/", {{"Sys.Audit", 1}}}, {"/vms", {{"VM.Audit", 1}}}, {"/storage", on_storage}, {"/nodes", {{"Sys.Audit", 1}}}, {"/pool", {{"Pool.Audit", 1}}}}}}}};
+  json model = {{"version", {{"version", "8.4.1"}, {"release", "8.4"}, {"repoid", "0123456789abcdef"}}},
+                {"cluster", o.standalone ? json(nullptr) : json{{"name", o.cluster}, {"version", 7}, {"quorate", 1}}},
+                {"nodes", nodes},
+                {"guests", guests},
+                {"storages", storages},
+                {"backups", backups},
+                {"pools", json::array({{{"poolid", "prod"}, {"comment", "production"}}})},
+                {"access",
+                 {{"tokens", {{o.token_id, o.token_secret}}},
+                  {"users", {{o.username, o.password}}},
+                  {"permissions",
+                   {{"/", {{"Sys.Audit", 1}}},
+                    {"/vms", {{"VM.Audit", 1}}},
+                    {"/storage", on_storage},
+                    {"/nodes", {{"Sys.Audit", 1}}},
+                    {"/pool", {{"Pool.Audit", 1}}}}}}}};
   return model.dump(1);
 }
 

@@ -42,13 +42,15 @@ class connection {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     timeval const patience{20, 0};  // a test that waits for ever helps nobody
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) throw std::runtime_error("cannot connect to " + url);
+    if (::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+      throw std::runtime_error("cannot connect to " + url);
   }
   ~connection() { ::close(fd_); }
   connection(connection const&) = delete;
   connection& operator=(connection const&) = delete;
 
-  void send(std::string const& method, std::string const& target, header_list const& headers = {}, std::string const& body = {}) {
+  void send(std::string const& method, std::string const& target, header_list const& headers = {},
+            std::string const& body = {}) {
     std::string out = method + " " + target + " HTTP/1.1\r\n";
     bool host = false;
     for (auto const& [name, value] : headers) {
@@ -93,7 +95,8 @@ class connection {
     return r;
   }
 
-  reply exchange(std::string const& method, std::string const& target, header_list const& headers = {}, std::string const& body = {}) {
+  reply exchange(std::string const& method, std::string const& target, header_list const& headers = {},
+                 std::string const& body = {}) {
     send(method, target, headers, body);
     return receive();
   }
@@ -118,7 +121,8 @@ class connection {
   }
 };
 
-inline reply once(std::string const& url, std::string const& method, std::string const& target, header_list const& headers = {}, std::string const& body = {}) {
+inline reply once(std::string const& url, std::string const& method, std::string const& target,
+                  header_list const& headers = {}, std::string const& body = {}) {
   return connection(url).exchange(method, target, headers, body);
 }
 

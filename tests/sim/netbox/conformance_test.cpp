@@ -41,13 +41,27 @@ struct exception {
 std::vector<exception> const exceptions{
     {"001-", {"django-version", "hostname", "installed_apps"}, "the simulator runs no Django"},
     {"002-", {"django-version", "hostname", "installed_apps"}, "the simulator runs no Django"},
-    {"041-", {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"}, "vm-100 had an IP address, an interface and a disk"},
-    {"052-", {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"}, "vm-100 had an IP address, an interface and a disk"},
-    {"053-", {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"}, "vm-100 had an IP address, an interface and a disk"},
-    {"054-", {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"}, "vm-100 had an IP address, an interface and a disk"},
-    {"056-", {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"}, "vm-100 had an IP address, an interface and a disk"},
-    {"075-", {"count", "id", "url", "display_url", "prechange_data", "postchange_data"}, "changes of objects that are not modelled are missing; data are not kept"},
-    {"080-", {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"}, "vm-100 had an IP address, an interface and a disk"},
+    {"041-",
+     {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"},
+     "vm-100 had an IP address, an interface and a disk"},
+    {"052-",
+     {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"},
+     "vm-100 had an IP address, an interface and a disk"},
+    {"053-",
+     {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"},
+     "vm-100 had an IP address, an interface and a disk"},
+    {"054-",
+     {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"},
+     "vm-100 had an IP address, an interface and a disk"},
+    {"056-",
+     {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"},
+     "vm-100 had an IP address, an interface and a disk"},
+    {"075-",
+     {"count", "id", "url", "display_url", "prechange_data", "postchange_data"},
+     "changes of objects that are not modelled are missing; data are not kept"},
+    {"080-",
+     {"primary_ip", "primary_ip4", "interface_count", "virtual_disk_count"},
+     "vm-100 had an IP address, an interface and a disk"},
 };
 
 void drop(json& value, std::set<std::string> const& members) {
@@ -58,7 +72,8 @@ void drop(json& value, std::set<std::string> const& members) {
 }
 
 std::string replaced(std::string text, std::string const& from, std::string const& to) {
-  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
+  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
   return text;
 }
 
@@ -104,7 +119,8 @@ TEST(conformance, answers_as_the_recorded_netbox_did) {
     auto const& expected = exchange["response"];
     EXPECT_EQ(got.status, expected["status"].get<int>()) << got.body;
     auto const& expected_headers = expected["headers"];
-    EXPECT_EQ(without_parameters(got.header("content-type")), without_parameters(expected_headers.value("Content-Type", "")));
+    EXPECT_EQ(without_parameters(got.header("content-type")),
+              without_parameters(expected_headers.value("Content-Type", "")));
     EXPECT_EQ(got.header("allow"), expected_headers.value("Allow", ""));
     auto const location = expected_headers.value("Location", "");
     EXPECT_EQ(replaced(got.header("location"), server.url(), "http://netbox.example"), location);
@@ -139,5 +155,6 @@ TEST(conformance, answers_as_the_recorded_netbox_did) {
   EXPECT_EQ(left_out.size(), not_covered.size());
   EXPECT_EQ(covered + left_out.size(), 99U);
   EXPECT_EQ(bodies, 81U);
-  std::cout << covered << " exchanges replayed, " << bodies << " JSON bodies compared, " << left_out.size() << " not covered\n";
+  std::cout << covered << " exchanges replayed, " << bodies << " JSON bodies compared, " << left_out.size()
+            << " not covered\n";
 }

@@ -1,4 +1,5 @@
-// What the recordings do not show: paging over many rows, faults, the model of threads and connections, rights, cascades.
+// What the recordings do not show: paging over many rows, faults, the model of threads and connections, rights,
+// cascades.
 #include "core/sim/netbox.hpp"
 #include "sim/raw_client.hpp"
 
@@ -19,7 +20,9 @@ class netbox : public ::testing::Test {
   weir::sim::netbox_server server;
 
   sim_test::header_list headers(std::string const& token = "") const {
-    return {{"Authorization", "Bearer " + (token.empty() ? server.token() : token)}, {"Content-Type", "application/json"}, {"Accept", "application/json"}};
+    return {{"Authorization", "Bearer " + (token.empty() ? server.token() : token)},
+            {"Content-Type", "application/json"},
+            {"Accept", "application/json"}};
   }
   sim_test::reply call(std::string const& method, std::string const& target, json const& body = nullptr) const {
     return once(server.url(), method, target, headers(), body.is_null() ? "" : body.dump());
@@ -40,7 +43,10 @@ class netbox : public ::testing::Test {
   void backups(int from, int n, int machine_count) const {
     auto list = json::array();
     for (int i = from; i < from + n; ++i)
-      list.push_back({{"virtual_machine", 1 + i % machine_count}, {"storage", "s"}, {"volume_id", "v" + std::to_string(i)}, {"vmid", 100 + i % machine_count}});
+      list.push_back({{"virtual_machine", 1 + i % machine_count},
+                      {"storage", "s"},
+                      {"volume_id", "v" + std::to_string(i)},
+                      {"vmid", 100 + i % machine_count}});
     ok("POST", "/api/plugins/proxbox/backups/", list);
   }
 };
@@ -68,7 +74,8 @@ TEST_F(netbox, pages_by_cursor_over_every_row_once) {
   EXPECT_EQ(pages, 3);
   EXPECT_EQ(ok("GET", "/api/plugins/proxbox/backups/?limit=5000&fields=id")["results"].size(), 1000U);
   EXPECT_EQ(ok("GET", "/api/plugins/proxbox/backups/?fields=id")["results"].size(), 50U);
-  EXPECT_EQ(ok("GET", "/api/plugins/proxbox/backups/?storage=nosuch&limit=1")["count"], 2500) << "?storage= is no filter";
+  EXPECT_EQ(ok("GET", "/api/plugins/proxbox/backups/?storage=nosuch&limit=1")["count"], 2500)
+      << "?storage= is no filter";
   EXPECT_EQ(ok("GET", "/api/plugins/proxbox/backups/?virtual_machine=3&limit=1")["count"], 250);
   EXPECT_EQ(ok("GET", "/api/plugins/proxbox/backups/?volume_id=v7&volume_id=v8&limit=1")["count"], 2);
 }
@@ -76,10 +83,14 @@ TEST_F(netbox, pages_by_cursor_over_every_row_once) {
 TEST_F(netbox, answers_a_list_patch_in_its_own_order_and_keeps_custom_fields_that_are_not_named) {
   machines(3);
   for (auto const* name : {"a", "b"})
-    ok("POST", "/api/extras/custom-fields/", {{"name", name}, {"type", "text"}, {"object_types", {"virtualization.virtualmachine"}}});
+    ok("POST", "/api/extras/custom-fields/",
+       {{"name", name}, {"type", "text"}, {"object_types", {"virtualization.virtualmachine"}}});
   auto const path = "/api/virtualization/virtual-machines/";
   ok("PATCH", path, json::array({{{"id", 2}, {"name", "z"}, {"custom_fields", {{"a", "1"}, {"b", "2"}}}}}));
-  auto const answer = ok("PATCH", path, json::array({{{"id", 2}, {"custom_fields", {{"b", "3"}}}}, {{"id", 3}, {"comments", " x "}}, {{"id", 1}, {"comments", "y"}}}));
+  auto const answer = ok("PATCH", path,
+                         json::array({{{"id", 2}, {"custom_fields", {{"b", "3"}}}},
+                                      {{"id", 3}, {"comments", " x "}},
+                                      {{"id", 1}, {"comments", "y"}}}));
   ASSERT_EQ(answer.size(), 3U);
   EXPECT_EQ(answer[0]["id"], 1);
   EXPECT_EQ(answer[1]["id"], 3);
@@ -87,8 +98,9 @@ TEST_F(netbox, answers_a_list_patch_in_its_own_order_and_keeps_custom_fields_tha
   EXPECT_EQ(answer[2]["id"], 2);
   EXPECT_EQ(answer[2]["custom_fields"]["a"], "1");
   EXPECT_EQ(answer[2]["custom_fields"]["b"], "3");
-  EXPECT_EQ(call("PATCH", path, json::array({{{"id", 1}, {"custom_fields", {{"a", 5}}}}})).body,
-            R"({"detail":"1 of 1 objects could not be updated.","errors":[{"errors":{"__all__":["Invalid value for custom field 'a': Value must be a string."]},"id":1}]})");
+  EXPECT_EQ(
+      call("PATCH", path, json::array({{{"id", 1}, {"custom_fields", {{"a", 5}}}}})).body,
+      R"({"detail":"1 of 1 objects could not be updated.","errors":[{"errors":{"__all__":["Invalid value for custom field 'a': Value must be a string."]},"id":1}]})");
 }
 
 TEST_F(netbox, holds_the_rules_of_hosts_and_deletes_what_hangs_on_a_machine) {
@@ -97,10 +109,15 @@ TEST_F(netbox, holds_the_rules_of_hosts_and_deletes_what_hangs_on_a_machine) {
   ok("POST", "/api/dcim/manufacturers/", {{"name", "P"}, {"slug", "p"}});
   ok("POST", "/api/dcim/device-types/", {{"manufacturer", {{"slug", "p"}}}, {"model", "node"}, {"slug", "node"}});
   ok("POST", "/api/dcim/sites/", {{"name", "S"}, {"slug", "s"}});
-  ok("POST", "/api/dcim/devices/", json::array({{{"name", "n1"}, {"device_type", 1}, {"role", 1}, {"site", 1}, {"cluster", 1}}, {{"name", "n2"}, {"device_type", 1}, {"role", 1}, {"site", 1}}}));
-  EXPECT_EQ(call("POST", "/api/dcim/devices/", {{"name", "N1"}, {"device_type", 1}, {"role", 1}, {"site", 1}}).body, R"({"__all__":["Device name must be unique per site and tenant."]})");
-  EXPECT_EQ(call("PATCH", "/api/virtualization/virtual-machines/1/", {{"device", 2}}).body, R"({"device":["The selected device (n2) is not assigned to this cluster (c)."]})");
-  EXPECT_EQ(ok("PATCH", "/api/virtualization/virtual-machines/1/", {{"device", 1}})["site"]["id"], 1) << "a machine takes its host's site";
+  ok("POST", "/api/dcim/devices/",
+     json::array({{{"name", "n1"}, {"device_type", 1}, {"role", 1}, {"site", 1}, {"cluster", 1}},
+                  {{"name", "n2"}, {"device_type", 1}, {"role", 1}, {"site", 1}}}));
+  EXPECT_EQ(call("POST", "/api/dcim/devices/", {{"name", "N1"}, {"device_type", 1}, {"role", 1}, {"site", 1}}).body,
+            R"({"__all__":["Device name must be unique per site and tenant."]})");
+  EXPECT_EQ(call("PATCH", "/api/virtualization/virtual-machines/1/", {{"device", 2}}).body,
+            R"({"device":["The selected device (n2) is not assigned to this cluster (c)."]})");
+  EXPECT_EQ(ok("PATCH", "/api/virtualization/virtual-machines/1/", {{"device", 1}})["site"]["id"], 1)
+      << "a machine takes its host's site";
   EXPECT_EQ(call("DELETE", "/api/dcim/devices/1/").status, 409);
   EXPECT_EQ(call("DELETE", "/api/virtualization/virtual-machines/", json::array({{{"id", 1}}})).status, 204);
   EXPECT_EQ(ok("GET", "/api/plugins/proxbox/backups/?limit=1")["count"], 2) << "its backups go with it";
@@ -109,7 +126,8 @@ TEST_F(netbox, holds_the_rules_of_hosts_and_deletes_what_hangs_on_a_machine) {
 
 TEST_F(netbox, finds_a_batch_by_its_changelog_message) {
   machines(1);
-  ok("POST", "/api/plugins/proxbox/backups/", json::array({{{"virtual_machine", 1}, {"volume_id", "x"}, {"changelog_message", "weir 7f3a/12"}}}));
+  ok("POST", "/api/plugins/proxbox/backups/",
+     json::array({{{"virtual_machine", 1}, {"volume_id", "x"}, {"changelog_message", "weir 7f3a/12"}}}));
   auto const found = ok("GET", "/api/core/object-changes/?q=7f3a/12");
   ASSERT_EQ(found["count"], 1);
   EXPECT_EQ(found["results"][0]["changed_object_type"], "netbox_proxbox.vmbackup");
@@ -118,7 +136,8 @@ TEST_F(netbox, finds_a_batch_by_its_changelog_message) {
 }
 
 TEST_F(netbox, fails_as_it_is_told) {
-  server.set_faults(R"([{"path_regex":"/tags/","method":"POST","status":502,"body":"<html>502</html>","after_commit":true},
+  server.set_faults(
+      R"([{"path_regex":"/tags/","method":"POST","status":502,"body":"<html>502</html>","after_commit":true},
                         {"path_regex":"/sites/","cut":true,"skip":1},
                         {"path_regex":"/manufacturers/","truncate_body_at":10,"times":-1}])");
   EXPECT_EQ(call("POST", "/api/extras/tags/", {{"name", "t"}, {"slug", "t"}}).status, 502);
@@ -140,7 +159,8 @@ TEST_F(netbox, fails_as_it_is_told) {
 }
 
 TEST_F(netbox, denies_and_hides_as_configured) {
-  server.set_options(R"({"plugin":false,"version":"4.2.9","tokens":[{"token":"t1","denied":["extras.tag:add"]},{"token":"t2","read_only":true}]})");
+  server.set_options(
+      R"({"plugin":false,"version":"4.2.9","tokens":[{"token":"t1","denied":["extras.tag:add"]},{"token":"t2","read_only":true}]})");
   auto const post = [&](std::string const& token, std::string const& path) {
     return once(server.url(), "POST", path, headers(token), R"({"name":"a","slug":"a"})").status;
   };
@@ -155,7 +175,9 @@ TEST_F(netbox, denies_and_hides_as_configured) {
   EXPECT_EQ(status["netbox-version"], "4.2.9");
   EXPECT_TRUE(status["plugins"].empty());
   EXPECT_EQ(missing.header("api-version"), "4.2");
-  EXPECT_EQ(call("POST", "/api/extras/custom-fields/", {{"name", "x"}, {"type", "text"}, {"object_types", {"netbox_proxbox.vmbackup"}}}).body,
+  EXPECT_EQ(call("POST", "/api/extras/custom-fields/",
+                 {{"name", "x"}, {"type", "text"}, {"object_types", {"netbox_proxbox.vmbackup"}}})
+                .body,
             R"({"object_types":["Invalid content type: netbox_proxbox.vmbackup"]})");
 }
 
@@ -163,7 +185,8 @@ TEST_F(netbox, refuses_what_is_too_large) {
   auto const big = once(server.url(), "POST", "/api/extras/tags/", headers(), "[" + std::string(2'621'440, ' '));
   EXPECT_EQ(big.status, 500);
   EXPECT_EQ(json::parse(big.body)["exception"], "RequestDataTooBig");
-  EXPECT_EQ(call("GET", "/api/extras/tags/?q=" + std::string(4100, 'x')).header("content-type"), "text/html; charset=utf-8");
+  EXPECT_EQ(call("GET", "/api/extras/tags/?q=" + std::string(4100, 'x')).header("content-type"),
+            "text/html; charset=utf-8");
 }
 
 namespace {
@@ -176,7 +199,8 @@ int failures(weir::sim::netbox_server const& server, int requests, int at_once) 
   for (int i = 0; i < at_once; ++i)
     clients.emplace_back([&] {
       while (left-- > 0)
-        if (once(server.url(), "GET", "/api/status/", {{"Authorization", "Bearer " + server.token()}}).status == 500) ++failed;
+        if (once(server.url(), "GET", "/api/status/", {{"Authorization", "Bearer " + server.token()}}).status == 500)
+          ++failed;
     });
   for (auto& client : clients) client.join();
   return failed;
@@ -209,7 +233,9 @@ TEST_F(netbox, keeps_a_connection_alive_and_closes_an_idle_one) {
   options.idle = std::chrono::milliseconds(50);
   weir::sim::netbox_server impatient(options);
   sim_test::connection connection(impatient.url());
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(connection.exchange("GET", "/api/status/", {{"Authorization", "Bearer " + impatient.token()}}).status, 200);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(connection.exchange("GET", "/api/status/", {{"Authorization", "Bearer " + impatient.token()}}).status,
+              200);
   EXPECT_TRUE(connection.closed_by_server());
 }
 
@@ -221,7 +247,8 @@ TEST_F(netbox, stops_although_a_client_hangs) {
   sim_test::connection idle(other->url());
   hanging.send("GET", "/api/status/");
   delayed.send("GET", "/api/extras/tags/");
-  for (int i = 0; i < 200 && other->counters().total < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < 200 && other->counters().total < 2; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_EQ(other->counters().total, 2U);
   other.reset();
   EXPECT_EQ(hanging.receive().status, 0);

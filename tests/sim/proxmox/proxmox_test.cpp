@@ -17,7 +17,9 @@ using weir::sim::proxmox_server;
 
 sim_test::header_list const token{{"Authorization", "PVEAPIToken=sync@pve!weir=00000000-1111-2222-3333-444444444444"}};
 
-sim_test::reply get(proxmox_server const& server, std::string const& path) { return sim_test::once(server.url(), "GET", "/api2/json" + path, token); }
+sim_test::reply get(proxmox_server const& server, std::string const& path) {
+  return sim_test::once(server.url(), "GET", "/api2/json" + path, token);
+}
 json data(proxmox_server const& server, std::string const& path) {
   auto const r = get(server, path);
   EXPECT_EQ(r.status, 200) << path << " " << r.reason;
@@ -50,7 +52,8 @@ TEST(proxmox_generator, makes_as_much_as_it_is_asked_for_with_the_variety_of_rea
     seen.insert(g["type"].get<std::string>());
     seen.insert(g["status"].get<std::string>());
     seen.insert(c.contains("memory") ? (c["memory"].is_string() ? "memory text" : "memory number") : "memory absent");
-    for (auto const* key : {"template", "tags", "description", "cores", "name", "hostname", "unused0", "tpmstate0", "scsi5", "mp0", "mp1"})
+    for (auto const* key : {"template", "tags", "description", "cores", "name", "hostname", "unused0", "tpmstate0",
+                            "scsi5", "mp0", "mp1"})
       seen.insert(std::string(key) + (c.contains(key) ? "" : " absent"));
     if (c.value("tags", "") == " ") seen.insert("blank tags");
     for (auto const& [key, value] : c.items()) {
@@ -58,8 +61,10 @@ TEST(proxmox_generator, makes_as_much_as_it_is_asked_for_with_the_variety_of_rea
       auto const text = value.get<std::string>();
       if (text.find("cloudinit") != std::string::npos) seen.insert("cloud-init");
       if (text.find("media=cdrom") != std::string::npos) seen.insert("cdrom");
-      if (auto const at = text.find("size="); at != std::string::npos) seen.insert(std::string("size ") + text[text.find_first_not_of("0123456789", at + 5)]);
-      if (key == "description" && text.find("\n") != std::string::npos && text.find("Ü") != std::string::npos) seen.insert("UTF-8 lines");
+      if (auto const at = text.find("size="); at != std::string::npos)
+        seen.insert(std::string("size ") + text[text.find_first_not_of("0123456789", at + 5)]);
+      if (key == "description" && text.find("\n") != std::string::npos && text.find("Ü") != std::string::npos)
+        seen.insert("UTF-8 lines");
     }
   }
   std::set<std::string> formats;
@@ -67,15 +72,48 @@ TEST(proxmox_generator, makes_as_much_as_it_is_asked_for_with_the_variety_of_rea
   for (auto const& b : model["backups"]) {
     formats.insert(b["format"].get<std::string>());
     EXPECT_TRUE(volumes.insert(b["volid"].get<std::string>() + "@" + b["node"].dump()).second) << b.dump();
-    for (auto const* key : {"protected", "notes", "encrypted", "verification", "subtype"}) seen.insert(std::string("backup ") + key + (b.contains(key) ? "" : " absent"));
+    for (auto const* key : {"protected", "notes", "encrypted", "verification", "subtype"})
+      seen.insert(std::string("backup ") + key + (b.contains(key) ? "" : " absent"));
     if (b["vmid"].get<int>() >= 90'000) seen.insert("gone");
   }
-  for (auto const* wanted : {"qemu", "lxc", "running", "stopped", "paused", "memory text", "memory number", "memory absent", "template", "tags", "tags absent",
-                             "blank tags", "description", "cores absent", "unused0", "tpmstate0", "scsi5", "mp0", "mp1", "cloud-init", "cdrom", "size K", "size M",
-                             "size G", "size T", "UTF-8 lines", "name absent", "hostname", "backup protected", "backup notes", "backup encrypted",
-                             "backup verification", "backup subtype", "backup subtype absent", "gone"})
+  for (auto const* wanted : {"qemu",
+                             "lxc",
+                             "running",
+                             "stopped",
+                             "paused",
+                             "memory text",
+                             "memory number",
+                             "memory absent",
+                             "template",
+                             "tags",
+                             "tags absent",
+                             "blank tags",
+                             "description",
+                             "cores absent",
+                             "unused0",
+                             "tpmstate0",
+                             "scsi5",
+                             "mp0",
+                             "mp1",
+                             "cloud-init",
+                             "cdrom",
+                             "size K",
+                             "size M",
+                             "size G",
+                             "size T",
+                             "UTF-8 lines",
+                             "name absent",
+                             "hostname",
+                             "backup protected",
+                             "backup notes",
+                             "backup encrypted",
+                             "backup verification",
+                             "backup subtype",
+                             "backup subtype absent",
+                             "gone"})
     EXPECT_EQ(seen.count(wanted), 1U) << wanted;
-  EXPECT_EQ(formats, (std::set<std::string>{"pbs-vm", "pbs-ct", "vma.zst", "vma.gz", "vma.lzo", "vma", "tar.zst", "tar.gz", "tar.lzo", "tar"}));
+  EXPECT_EQ(formats, (std::set<std::string>{"pbs-vm", "pbs-ct", "vma.zst", "vma.gz", "vma.lzo", "vma", "tar.zst",
+                                            "tar.gz", "tar.lzo", "tar"}));
 }
 
 TEST(proxmox_server, answers_in_proxmox_shapes) {
@@ -89,7 +127,8 @@ TEST(proxmox_server, answers_in_proxmox_shapes) {
   ASSERT_EQ(guests.size(), 60U);
   for (auto const& g : guests) {
     EXPECT_EQ(g["id"], g["type"].get<std::string>() + "/" + std::to_string(g["vmid"].get<int>()));
-    auto const config = data(server, "/nodes/" + g["node"].get<std::string>() + "/" + g["id"].get<std::string>() + "/config");
+    auto const config =
+        data(server, "/nodes/" + g["node"].get<std::string>() + "/" + g["id"].get<std::string>() + "/config");
     EXPECT_TRUE(config.contains("digest"));
     if (g["type"] == "qemu") {
       EXPECT_EQ(g["name"], config.value("name", "VM " + std::to_string(g["vmid"].get<int>())));
@@ -102,17 +141,20 @@ TEST(proxmox_server, answers_in_proxmox_shapes) {
   std::set<std::string> volumes;
   for (auto const& node : data(server, "/nodes"))
     for (auto const& storage : data(server, "/nodes/" + node["node"].get<std::string>() + "/storage?content=backup")) {
-      auto const rows = data(server, "/nodes/" + node["node"].get<std::string>() + "/storage/" + storage["storage"].get<std::string>() + "/content?content=backup");
+      auto const rows = data(server, "/nodes/" + node["node"].get<std::string>() + "/storage/" +
+                                         storage["storage"].get<std::string>() + "/content?content=backup");
       for (auto const& row : rows) volumes.insert(row["volid"].get<std::string>());
     }
   EXPECT_EQ(volumes.size(), 600U);
-  EXPECT_EQ(data(server, "/nodes/pve-a-n1/storage/nfs/content?content=backup"), data(server, "/nodes/pve-a-n2/storage/nfs/content?content=backup"));
+  EXPECT_EQ(data(server, "/nodes/pve-a-n1/storage/nfs/content?content=backup"),
+            data(server, "/nodes/pve-a-n2/storage/nfs/content?content=backup"));
 }
 
 TEST(proxmox_server, puts_errors_into_the_reason_phrase) {
   proxmox_server server;
   EXPECT_EQ(sim_test::once(server.url(), "GET", "/api2/json/version").status, 401);
-  auto const wrong = sim_test::once(server.url(), "GET", "/api2/json/version", {{"Authorization", "PVEAPIToken=sync@pve!weir=x"}});
+  auto const wrong =
+      sim_test::once(server.url(), "GET", "/api2/json/version", {{"Authorization", "PVEAPIToken=sync@pve!weir=x"}});
   EXPECT_EQ(wrong.status, 401);
   EXPECT_EQ(wrong.reason, "invalid token value!");
   auto const missing = get(server, "/nodes/pve-a-n1/storage/nosuch/content");
@@ -125,14 +167,23 @@ TEST(proxmox_server, puts_errors_into_the_reason_phrase) {
 TEST(proxmox_server, logs_in_by_ticket) {
   proxmox_server server;
   sim_test::header_list const form{{"Content-Type", "application/x-www-form-urlencoded"}};
-  EXPECT_EQ(sim_test::once(server.url(), "POST", "/api2/json/access/ticket", form, "username=sync%40pve&password=wrong").reason, "authentication failure");
-  auto const r = sim_test::once(server.url(), "POST", "/api2/json/access/ticket", form, "username=sync%40pve&password=simulated");
+  EXPECT_EQ(sim_test::once(server.url(), "POST", "/api2/json/access/ticket", form, "username=sync%40pve&password=wrong")
+                .reason,
+            "authentication failure");
+  auto const r =
+      sim_test::once(server.url(), "POST", "/api2/json/access/ticket", form, "username=sync%40pve&password=simulated");
   ASSERT_EQ(r.status, 200);
   auto const ticket = json::parse(r.body)["data"]["ticket"].get<std::string>();
   std::string encoded;
-  for (char const c : ticket) encoded += c == '+' ? std::string("%2B") : c == '/' ? std::string("%2F") : c == '=' ? std::string("%3D") : std::string(1, c);
-  EXPECT_EQ(sim_test::once(server.url(), "GET", "/api2/json/version", {{"Cookie", "PVEAuthCookie=" + encoded}}).status, 200);
-  EXPECT_EQ(sim_test::once(server.url(), "GET", "/api2/json/version", {{"Cookie", "PVEAuthCookie=PVE:x"}}).reason, "permission denied - invalid PVE ticket");
+  for (char const c : ticket)
+    encoded += c == '+'   ? std::string("%2B")
+               : c == '/' ? std::string("%2F")
+               : c == '=' ? std::string("%3D")
+                          : std::string(1, c);
+  EXPECT_EQ(sim_test::once(server.url(), "GET", "/api2/json/version", {{"Cookie", "PVEAuthCookie=" + encoded}}).status,
+            200);
+  EXPECT_EQ(sim_test::once(server.url(), "GET", "/api2/json/version", {{"Cookie", "PVEAuthCookie=PVE:x"}}).reason,
+            "permission denied - invalid PVE ticket");
 }
 
 TEST(proxmox_server, loses_a_node_a_storage_and_its_rights) {
@@ -164,14 +215,17 @@ TEST(proxmox_server, loses_a_node_a_storage_and_its_rights) {
 
 TEST(proxmox_server, changes_over_the_control_path) {
   proxmox_server server;
-  auto const patched = sim_test::once(server.url(), "PATCH", "/_sim/model", {}, R"([{"op":"add","path":"/guests/0/config/name","value":"renamed"},{"op":"replace","path":"/guests/0/type","value":"qemu"}])");
+  auto const patched = sim_test::once(
+      server.url(), "PATCH", "/_sim/model", {},
+      R"([{"op":"add","path":"/guests/0/config/name","value":"renamed"},{"op":"replace","path":"/guests/0/type","value":"qemu"}])");
   EXPECT_EQ(patched.status, 200) << patched.body;
   EXPECT_EQ(data(server, "/cluster/resources?type=vm")[0]["name"], "renamed");
   EXPECT_EQ(server.counters().by_endpoint.at("GET /cluster/resources"), 1U);
   auto const node = json::parse(server.model())["guests"][0]["node"].get<std::string>();
   get(server, "/nodes/" + node + "/qemu/100/config");
   EXPECT_EQ(server.counters().by_endpoint.at("GET /nodes/{node}/qemu/{vmid}/config"), 1U);
-  server.set_faults(R"([{"path_regex":"/cluster/status","status":596,"reason":"Connection timed out","body":"{\"data\":null}"}])");
+  server.set_faults(
+      R"([{"path_regex":"/cluster/status","status":596,"reason":"Connection timed out","body":"{\"data\":null}"}])");
   auto const r = get(server, "/cluster/status");
   EXPECT_EQ(r.status, 596);
   EXPECT_EQ(r.reason, "Connection timed out");
@@ -194,7 +248,8 @@ TEST(proxmox_server, serves_https_with_a_certificate_for_the_name_it_was_asked_f
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(c, CURLOPT_TIMEOUT, 20L);
     curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, +[](char*, std::size_t size, std::size_t n, void*) { return size * n; });
+    curl_easy_setopt(
+        c, CURLOPT_WRITEFUNCTION, +[](char*, std::size_t size, std::size_t n, void*) { return size * n; });
     if (trust) curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &ca);
     auto const result = curl_easy_perform(c);
     long status = 0;
@@ -207,6 +262,8 @@ TEST(proxmox_server, serves_https_with_a_certificate_for_the_name_it_was_asked_f
   };
   auto const port = server.url().substr(server.url().rfind(':'));
   EXPECT_EQ(code(server.url() + "/api2/json/version", true), std::pair(CURLE_OK, 200L));
-  EXPECT_EQ(code("https://127.0.0.1" + port + "/api2/json/version", true).first, CURLE_PEER_FAILED_VERIFICATION) << "another name";
-  EXPECT_EQ(code(server.url() + "/api2/json/version", false).first, CURLE_PEER_FAILED_VERIFICATION) << "nobody vouches for it";
+  EXPECT_EQ(code("https://127.0.0.1" + port + "/api2/json/version", true).first, CURLE_PEER_FAILED_VERIFICATION)
+      << "another name";
+  EXPECT_EQ(code(server.url() + "/api2/json/version", false).first, CURLE_PEER_FAILED_VERIFICATION)
+      << "nobody vouches for it";
 }
