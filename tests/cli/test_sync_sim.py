@@ -41,8 +41,8 @@ class sim_sync(WeirCase):
         self.server.reset_counters()
         return self.weir(command, "--config", self.config, "--output", "json", *arguments, expect=expect, **options)
 
-    def assert_equal_to_source(self):
-        expected, held = Expected(self.reader, SOURCE), Held(self.netbox, SOURCE)
+    def assert_equal_to_source(self, **options):
+        expected, held = Expected(self.reader, SOURCE, **options), Held(self.netbox, SOURCE)
         for what in ("nodes", "guests", "backups"):
             found = differences(getattr(expected, what), getattr(held, what))
             self.assertEqual(found, [], f"{what}:\n" + "\n".join(found[:40]))
@@ -65,7 +65,7 @@ class sim_sync(WeirCase):
         for result, foreseen in zip(first.json["results"], planned.json["results"]):
             self.assertEqual((result["stage"], result["created"]), (foreseen["stage"], foreseen["created"]))
             self.assertEqual(set(COUNTS) - set(result), set())
-        self.assert_counts(first, "backups", created=len(expected.backups), skipped=len(expected.foreign_backups))
+        self.assert_counts(first, "backups", created=len(expected.backups), skipped=0)
 
         self.run_weir()
         counted = self.server.requests()
@@ -167,6 +167,16 @@ class sim_sync(WeirCase):
         self.run_weir("sync", "--stage", "nodes")
         held = Held(self.netbox, SOURCE)
         self.assertEqual((len(held.nodes), len(held.guests), len(held.backups)), (2, 0, 0))
+
+    def test_without_templates(self):
+        """Their backups have nothing in NetBox to belong to: counted, and said."""
+        self.start(stages={"nodes": {}, "virtual-machines": {"include_templates": False}, "backups": {}})
+        self.assertTrue([g for g in self.pve.model["guests"] if g["config"].get("template")], "the test needs a template")
+        outcome = self.run_weir()
+        expected, _ = self.assert_equal_to_source(templates=False)
+        self.assertGreater(len(expected.foreign_backups), 0)
+        self.assert_counts(outcome, "backups", created=len(expected.backups), skipped=len(expected.foreign_backups), failed=0)
+        self.assertTrue([n for n in outcome.json["notices"] if str(len(expected.foreign_backups)) in n["message"]], outcome.json["notices"])
 
     def test_two_sources_one_of_them_down(self):
         """An unreachable source fails its own stages; the other one is done; both keep to their own objects."""

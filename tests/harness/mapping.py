@@ -76,9 +76,9 @@ def instant(seconds):
 
 
 class Expected:
-    """cluster: name; nodes: {name: …}; guests: {vmid: …}; backups: {volume id: …}."""
+    """cluster: name; nodes: {name: …}; guests: {vmid: …}; backups: {volume id: …}. foreign_backups: of no guest among them."""
 
-    def __init__(self, proxmox, source):
+    def __init__(self, proxmox, source, templates=True):
         status = proxmox.get("/cluster/status")
         resources = proxmox.get("/cluster/resources")
         named = [row["name"] for row in status if row["type"] == "cluster"]
@@ -89,6 +89,8 @@ class Expected:
         self.guests = {}
         for row in resources:
             if row["type"] not in ("qemu", "lxc"):
+                continue
+            if row.get("template") and not templates:
                 continue
             self.guests[int(row["vmid"])] = self.guest(proxmox, source, row, nodes)
         self.backups, self.foreign_backups = {}, set()

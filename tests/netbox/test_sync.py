@@ -59,7 +59,7 @@ class real_netbox(WeirCase):
         self.log.mark()
 
     def start(self, nodes=NODES, guests=GUESTS, backups=BACKUPS, **config):
-        self.pve = self.simulator("proxmox", *change.arguments(nodes=nodes, guests=guests, backups=backups, seed=SEED))
+        self.pve = self.simulator("proxmox", *change.arguments(nodes=nodes, guests=guests, backups=backups))
         self.config = self.workspace.config(self.netbox.url, self.token, {SOURCE: change.settings(self.pve)}, **config)
         self.reader = Proxmox(self.pve.url, change.TOKEN_ID, change.TOKEN)
 
@@ -155,7 +155,7 @@ class real_netbox(WeirCase):
         self.assertEqual([n for n in untouched if after.machines[n]["last_updated"] != before.machines[n]["last_updated"]], [])
 
     def test_what_is_merely_down_loses_nothing(self):
-        self.start(guests=12, backups=60)
+        self.start(guests=20, backups=60)
         self.run_weir("sync", "small")
         before = Held(self.netbox, SOURCE)
         with self.pve.changed_model() as model:
