@@ -227,7 +227,9 @@ class job_services : public plugin::services {
 class runner {
  public:
   runner(config::configuration const& settings, run_options const& options, observer& watching, std::atomic<bool> const& stop)
-      : settings_(settings), options_(options), tell_(watching), stop_(stop), world_(kinds_) {}
+      : settings_(settings), options_(options), tell_(watching), stop_(stop), own_kinds_(std::make_shared<netbox::registry>()), kinds_(*own_kinds_), world_(kinds_) {
+    report_.kinds = own_kinds_;
+  }
   report go();
 
  private:
@@ -248,7 +250,8 @@ class runner {
   announcer tell_;
   std::atomic<bool> const& stop_;
   report report_;
-  netbox::registry kinds_;
+  std::shared_ptr<netbox::registry> own_kinds_;
+  netbox::registry& kinds_;
   world world_;
   netbox::server_info server_;
 

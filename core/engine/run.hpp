@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -36,6 +37,7 @@ struct source_report {
 };
 
 struct report {
+  std::shared_ptr<netbox::registry const> kinds;  // the plans point into it
   std::string run_id;
   bool dry = false;
   config::profile profile;

@@ -17,7 +17,8 @@ nlohmann::json normalise(kind const& k, nlohmann::json const& raw, std::function
 // What a stage emitted, in the same form; references are left as they are.
 nlohmann::json normalise_desired(kind const& k, nlohmann::json fields);
 
-// Equal for NetBox: 2 and 2.0 and "2.00" are, null and "" are (NetBox stores one where the other was sent).
+// Equal for NetBox: 2 and 2.0 and "2.00" are, null and "" are (NetBox stores one where the other was sent), and
+// texts that differ in surrounding white space only (it is stripped).
 bool same(nlohmann::json const& a, nlohmann::json const& b);
 
 // The value at a plain or dotted name; null if there is none.

@@ -32,6 +32,9 @@ TEST(value, compares_as_netbox_stores) {
   EXPECT_FALSE(same(0, nullptr));
   EXPECT_FALSE(same(false, nullptr));
   EXPECT_FALSE(same("a", "A"));
+  EXPECT_TRUE(same("two words\n", " two words"));
+  EXPECT_FALSE(same("two words", "twowords"));
+  EXPECT_TRUE(same(" \n", nullptr));
 }
 
 TEST(errors, names_the_culprits_of_a_list) {
