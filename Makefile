@@ -26,7 +26,7 @@ test: build ## all tests that need nothing but Debian's packages
 
 test-netbox: build ## the tests against a real NetBox (PostgreSQL, Redis, NetBox from PyPI), brought up and down on loopback
 	tests/netbox/netbox-lab install
-	ctest --preset netbox --no-tests=error
+	ctest --preset netbox --no-tests=error --verbose
 
 bench: build ## requests, time and memory of syncs against the simulators
 	python3 tests/bench/sync.py --weir $(BUILD)/weir --sim $(BUILD)/weir-sim
