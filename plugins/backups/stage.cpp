@@ -75,7 +75,6 @@ class backups {
   struct tallies {
     std::map<std::string, std::size_t> formats;  // without a choice in netbox-proxbox
     std::size_t no_guest = 0;                    // no vmid: belongs to no guest
-    std::size_t too_long = 0;                    // volume ids that NetBox cannot hold
     std::uint64_t lists = 0, lists_done = 0, seen = 0;
   };
 
@@ -205,10 +204,6 @@ class backups {
       ++t.no_guest;
       return;
     }
-    if (proxmox::characters(volid) > 255) {
-      ++t.too_long;
-      return;
-    }
     if (!s.shared && !s.emitted.insert(std::to_string(*vmid) + "/" + volid).second) return;
 
     std::string format = proxmox::text(row, "format");
@@ -294,9 +289,6 @@ class backups {
                backups_of(undefined) + " written with the format 'undefined', netbox-proxbox has no other for them: " + which);
     }
     if (t.no_guest != 0) r.notice(level::info, backups_of(t.no_guest) + " left out: of no guest (no vmid)");
-    if (t.too_long != 0) {
-      r.notice(level::warn, backups_of(t.too_long) + " left out: volume ids longer than NetBox's 255 characters");
-    }
   }
 };
 

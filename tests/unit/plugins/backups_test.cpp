@@ -275,9 +275,19 @@ TEST_F(backups, formats_without_a_choice_are_said_once) {
   auto const out = collect();
   ASSERT_EQ(out.emitted(kind).size(), 4U);
   EXPECT_EQ(out.notices.size(), 2U) << out.text();
-  EXPECT_EQ(out.notice("2 backups of the format 'vma.lzo'")->severity, level::info);
+  auto const* said = out.notice("2 backups written with the format 'undefined'");
+  ASSERT_NE(said, nullptr) << out.text();
+  EXPECT_EQ(said->severity, level::info);
+  EXPECT_NE(said->message.find("vma.lzo 2"), std::string::npos) << said->message;
   EXPECT_EQ(out.notice("1 backup of the format 'vma.new'")->severity, level::warn);
   EXPECT_EQ(out.emitted(kind).at(2)->fields.at("format"), "undefined");
+}
+
+TEST_F(backups, what_netbox_will_refuse_is_left_to_it_to_name) {
+  storages({nfs});
+  std::string const volid = "nfs:backup/vzdump-qemu-1-2026_04_29-01_00_00." + std::string(250, 'x');
+  files("pve1", "nfs", {{{"volid", volid}, {"vmid", 1}, {"ctime", 1777424400}, {"size", 1}, {"format", "vma.zst"}}});
+  EXPECT_EQ(collect().emitted(kind).size(), 1U);
 }
 
 TEST_F(backups, files_of_no_guest_are_counted) {
