@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "core/base/text.hpp"
+
 namespace weir::base::log {
 namespace {
 
@@ -18,54 +20,57 @@ std::atomic<void (*)()> after_line{nullptr};
 
 spdlog::level::level_enum to_spdlog(level l) {
   switch (l) {
-    case level::trace: return spdlog::level::trace;
-    case level::debug: return spdlog::level::debug;
-    case level::info: return spdlog::level::info;
-    case level::warning: return spdlog::level::warn;
-    case level::error: return spdlog::level::err;
-    case level::off: break;
+    case level::trace:
+      return spdlog::level::trace;
+    case level::debug:
+      return spdlog::level::debug;
+    case level::info:
+      return spdlog::level::info;
+    case level::warning:
+      return spdlog::level::warn;
+    case level::error:
+      return spdlog::level::err;
+    case level::off:
+      break;
   }
   return spdlog::level::off;
 }
 
 std::string_view word(level l) {
   switch (l) {
-    case level::trace: return "trace";
-    case level::debug: return "debug";
-    case level::info: return "info";
-    case level::warning: return "warn";
-    case level::error: return "error";
-    case level::off: break;
+    case level::trace:
+      return "trace";
+    case level::debug:
+      return "debug";
+    case level::info:
+      return "info";
+    case level::warning:
+      return "warn";
+    case level::error:
+      return "error";
+    case level::off:
+      break;
   }
   return "off";
 }
 
 bool control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
-void append_quoted(std::string& out, std::string_view text) {
-  static constexpr char hex[] = "0123456789abcdef";
-  out += '"';
-  for (char c : text) {
-    auto const u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (control(c)) {
-      out += "\\u00";
-      out += hex[u >> 4];
-      out += hex[u & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
-
 bool needs_quotes(std::string_view text) {
   return text.empty() || text.find_first_of(" =\"\\") != std::string_view::npos ||
          std::any_of(text.begin(), text.end(), control);
+}
+
+void append_fields(std::string& line, std::initializer_list<field> fields) {
+  for (auto const& f : fields) {
+    line += ' ';
+    line += f.key;
+    line += '=';
+    if (needs_quotes(f.value))
+      append_quoted(line, f.value);
+    else
+      line += f.value;
+  }
 }
 
 // For people: line breaks stay (an error's hint has a line of its own), what a terminal would obey goes.
@@ -123,22 +128,12 @@ void write(level l, std::string_view message, std::initializer_list<field> field
         line += time_now().substr(11, 8) + ' ';
       if (l != level::info) line += std::string(word(l)) + ": ";
       append_plain(line, message);
-      for (auto const& f : fields) {
-        line += ' ';
-        line += f.key;
-        line += '=';
-        if (needs_quotes(f.value)) append_quoted(line, f.value); else line += f.value;
-      }
+      append_fields(line, fields);
       break;
     case format::logfmt:
       line = "ts=" + time_now() + " level=" + std::string(word(l)) + " msg=";
       append_quoted(line, message);
-      for (auto const& f : fields) {
-        line += ' ';
-        line += f.key;
-        line += '=';
-        if (needs_quotes(f.value)) append_quoted(line, f.value); else line += f.value;
-      }
+      append_fields(line, fields);
       break;
     case format::json:
       line = "{\"ts\":\"" + time_now() + "\",\"level\":\"" + std::string(word(l)) + "\",\"msg\":";

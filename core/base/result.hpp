@@ -35,7 +35,9 @@ struct error {
 template <class T>
 using result = boost::system::result<T, error>;
 
-inline error fail(std::string what, std::string hint = {}) { return {error_code::failed, std::move(what), std::move(hint)}; }
+inline error fail(std::string what, std::string hint = {}) {
+  return {error_code::failed, std::move(what), std::move(hint)};
+}
 inline error fail(error_code code, std::string what, std::string hint = {}) {
   return {code, std::move(what), std::move(hint)};
 }

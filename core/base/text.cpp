@@ -94,6 +94,27 @@ std::string url_encode(std::string_view text) {
   return out;
 }
 
+void append_quoted(std::string& out, std::string_view text) {
+  static constexpr char hex[] = "0123456789abcdef";
+  out += '"';
+  for (char c : text) {
+    auto const u = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (u < 0x20 || u == 0x7f) {
+      out += "\\u00";
+      out += hex[u >> 4];
+      out += hex[u & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
 namespace {
 
 // Reads exactly `count` digits at `at` and moves on; -1 if there are other characters.
@@ -154,7 +175,8 @@ std::optional<instant> parse_instant(std::string_view text) {
   if (at != text.size()) return {};
   year_month_day const date{year{y}, month{static_cast<unsigned>(mo)}, day{static_cast<unsigned>(d)}};
   if (!date.ok()) return {};
-  return instant(sys_days(date).time_since_epoch() + hours(h) + minutes(mi) + seconds(s) + microseconds(micro) - offset);
+  return instant(sys_days(date).time_since_epoch() + hours(h) + minutes(mi) + seconds(s) + microseconds(micro) -
+                 offset);
 }
 
 std::string format_instant(instant t) {

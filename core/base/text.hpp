@@ -18,8 +18,11 @@ std::string join(std::vector<std::string> const& items, std::string_view separat
 std::string shorten(std::string_view text, std::size_t bytes);
 // NetBox slug: lower case ASCII letters, digits, '-' and '_'; everything else becomes one '-'. Never empty ("x").
 std::string slug(std::string_view text);
-std::string lower(std::string_view text);  // ASCII only
+std::string lower(std::string_view text);       // ASCII only
 std::string url_encode(std::string_view text);  // RFC 3986 unreserved characters stay
+
+// `text` as a JSON string (RFC 8259), quotes included, behind what `out` holds. Bytes above 0x7e stay as they are.
+void append_quoted(std::string& out, std::string_view text);
 
 using instant = std::chrono::sys_time<std::chrono::microseconds>;
 // RFC 3339 with offset ("2026-11-22T07:03:26.396558+00:00", "…Z"); nothing if it is not one.

@@ -14,13 +14,16 @@ using command = arguments::command;
 void add_run_options(CLI::App& to, arguments& a) {
   to.add_option("-c,--config", a.config_file, "Configuration file (default: the user's, then /etc/weir/config.yaml)")
       ->envname("WEIR_CONFIG");
-  to.add_option("-p,--profile", a.profile, "Profile: a name (see 'weir profiles') or a YAML file")->envname("WEIR_PROFILE");
+  to.add_option("-p,--profile", a.profile, "Profile: a name (see 'weir profiles') or a YAML file")
+      ->envname("WEIR_PROFILE");
   to.add_option("-s,--stage", a.stages, "Only this stage; may be repeated")->take_all();
   to.add_option("--source", a.sources, "Only this source; may be repeated")->take_all();
 }
 
 void add_output_options(CLI::App& to, arguments& a) {
-  to.add_option("-o,--output", a.output, "Form of the result on stdout")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
+  to.add_option("-o,--output", a.output, "Form of the result on stdout")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
 }
 
 void add_log_options(CLI::App& to, arguments& a) {
@@ -34,7 +37,9 @@ void add_log_options(CLI::App& to, arguments& a) {
       ->envname("WEIR_LOG_FORMAT");
   to.add_flag("--no-progress", a.no_progress, "No live status line");
   to.add_flag("-q,--quiet", a.quiet, "Only warnings and errors on stderr");
-  to.add_option("--color", a.color, "Colour in the text output")->check(CLI::IsMember({"auto", "always", "never"}))->capture_default_str();
+  to.add_option("--color", a.color, "Colour in the text output")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -42,12 +47,14 @@ void add_log_options(CLI::App& to, arguments& a) {
 parsed parse(int argc, char const* const* argv) {
   parsed out;
   auto& a = out.args;
-  CLI::App app{"weir copies what Proxmox VE knows into NetBox, as fast as that NetBox can take it and never faster.", "weir"};
+  CLI::App app{"weir copies what Proxmox VE knows into NetBox, as fast as that NetBox can take it and never faster.",
+               "weir"};
   app.set_version_flag("--version", std::string("weir ") + version);
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 done, 3 some objects or a stage failed, 4 deletions refused, 64 usage, 69 unreachable,\n"
-             "75 stopped early (run again), 77 credentials, 78 configuration, 130 interrupted.\n"
-             "Unknown codes must be treated as failure.");
+  app.footer(
+      "Exit codes: 0 done, 3 some objects or a stage failed, 4 deletions refused, 64 usage, 69 unreachable,\n"
+      "75 stopped early (run again), 77 credentials, 78 configuration, 130 interrupted.\n"
+      "Unknown codes must be treated as failure.");
 
   auto* sync = app.add_subcommand("sync", "Bring NetBox up to date");
   add_run_options(*sync, a);
@@ -62,7 +69,9 @@ parsed parse(int argc, char const* const* argv) {
   plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
   auto* demo = app.add_subcommand("demo", "Sync a simulated Proxmox VE cluster into a simulated NetBox, on loopback");
   demo->add_option("-p,--profile", a.profile, "Profile: a name (see 'weir profiles') or a YAML file");
-  demo->add_option("--nodes", a.demo_nodes, "Nodes of the simulated cluster")->check(CLI::Range(1u, 32u))->capture_default_str();
+  demo->add_option("--nodes", a.demo_nodes, "Nodes of the simulated cluster")
+      ->check(CLI::Range(1u, 32u))
+      ->capture_default_str();
   demo->add_option("--guests", a.demo_guests, "Its guests")->check(CLI::Range(1u, 20000u))->capture_default_str();
   demo->add_option("--backups", a.demo_backups, "Its backups")->check(CLI::Range(0u, 200000u))->capture_default_str();
   add_log_options(*demo, a);

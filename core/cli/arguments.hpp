@@ -9,14 +9,14 @@ namespace weir::cli {
 struct arguments {
   enum class command { none, sync, plan, demo, stages, profiles, validate, version };
   command what = command::none;
-  std::string config_file;             // empty: the user's, then the system's
+  std::string config_file;  // empty: the user's, then the system's
   std::optional<std::string> profile;
   std::vector<std::string> stages, sources;
-  std::string output = "text";         // text, json
+  std::string output = "text";  // text, json
   std::string log_level = "info", log_format = "text";
   bool no_progress = false, quiet = false, verbose = false, no_network = false;
   bool detailed_exitcode = false;
-  std::string color = "auto";          // auto, always, never
+  std::string color = "auto";  // auto, always, never
   unsigned demo_guests = 60, demo_backups = 600, demo_nodes = 3;
 };
 

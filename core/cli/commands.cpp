@@ -30,7 +30,8 @@ extern "C" void on_signal(int) {
 
 bool live(arguments const& args) {
   char const* terminal = std::getenv("TERM");
-  return !args.no_progress && !args.quiet && isatty(STDERR_FILENO) && args.log_format == "text" && !(terminal && std::string_view(terminal) == "dumb");
+  return !args.no_progress && !args.quiet && isatty(STDERR_FILENO) && args.log_format == "text" &&
+         !(terminal && std::string_view(terminal) == "dumb");
 }
 
 }  // namespace
@@ -92,8 +93,9 @@ int validate(arguments const& args) {
   }
   std::vector<std::string> stages;
   for (auto const& s : ready.options.stages) stages.push_back(s.id);
-  std::cout << ready.settings.file.string() << " is valid: profile " << ready.settings.profile.name << ", " << ready.settings.sources.size() << " source"
-            << (ready.settings.sources.size() == 1 ? "" : "s") << ", stages " << base::join(stages) << "\n";
+  std::cout << ready.settings.file.string() << " is valid: profile " << ready.settings.profile.name << ", "
+            << ready.settings.sources.size() << " source" << (ready.settings.sources.size() == 1 ? "" : "s")
+            << ", stages " << base::join(stages) << "\n";
   return exit_code::done;
 }
 
@@ -109,15 +111,22 @@ int list_stages(arguments const& args) {
   if (args.output == "json") {
     auto out = nlohmann::ordered_json::array();
     for (auto const& s : report.stages)
-      out.push_back({{"id", s.id}, {"version", s.version}, {"title", s.title}, {"needs", s.needs}, {"source_type", s.source_type},
-                     {"plugin", s.plugin_name}, {"vendor", s.vendor}, {"file", s.file.string()}});
+      out.push_back({{"id", s.id},
+                     {"version", s.version},
+                     {"title", s.title},
+                     {"needs", s.needs},
+                     {"source_type", s.source_type},
+                     {"plugin", s.plugin_name},
+                     {"vendor", s.vendor},
+                     {"file", s.file.string()}});
     std::cout << out.dump(2) << "\n";
   } else {
     std::size_t width = 5;
     for (auto const& s : report.stages) width = std::max(width, s.id.size());
     for (auto const& s : report.stages)
-      std::cout << fmt::format("{:<{}}  {:<8} {:<9} {}{}\n{:<{}}  {}\n", s.id, width, s.version, s.source_type.empty() ? "-" : s.source_type, s.title,
-                               s.needs.empty() ? "" : "  (needs " + base::join(s.needs) + ")", "", width, s.file.string());
+      std::cout << fmt::format(
+          "{:<{}}  {:<8} {:<9} {}{}\n{:<{}}  {}\n", s.id, width, s.version, s.source_type.empty() ? "-" : s.source_type,
+          s.title, s.needs.empty() ? "" : "  (needs " + base::join(s.needs) + ")", "", width, s.file.string());
     if (report.stages.empty()) std::cerr << "no stage was found\n";
   }
   return report.problems.empty() ? exit_code::done : exit_code::configuration;
@@ -129,21 +138,27 @@ int list_profiles(arguments const& args) {
   auto profiles = config::list_profiles(find_places(environment).profiles, errors);
   for (auto const& e : errors) std::cerr << config::render(e) << "\n";
   // From the gentlest to the quickest.
-  std::stable_sort(profiles.begin(), profiles.end(), [](auto const& a, auto const& b) { return a.requests_per_second < b.requests_per_second; });
+  std::stable_sort(profiles.begin(), profiles.end(),
+                   [](auto const& a, auto const& b) { return a.requests_per_second < b.requests_per_second; });
   if (args.output == "json") {
     auto out = nlohmann::ordered_json::array();
     for (auto const& p : profiles)
       out.push_back({{"name", p.name},
                      {"description", p.description},
-                     {"batch", {{"size", p.batch_size}, {"delay_ms", p.batch_delay.count()}, {"objects_per_request", p.objects_per_request}}},
+                     {"batch",
+                      {{"size", p.batch_size},
+                       {"delay_ms", p.batch_delay.count()},
+                       {"objects_per_request", p.objects_per_request}}},
                      {"max_in_flight", p.max_in_flight},
                      {"requests_per_second", p.requests_per_second},
                      {"file", p.file.string()}});
     std::cout << out.dump(2) << "\n";
   } else {
-    std::cout << fmt::format("{:<20} {:>10} {:>14} {:>19} {:>13} {:>19}\n", "profile", "batch.size", "batch.delay_ms", "objects_per_request", "max_in_flight", "requests_per_second");
+    std::cout << fmt::format("{:<20} {:>10} {:>14} {:>19} {:>13} {:>19}\n", "profile", "batch.size", "batch.delay_ms",
+                             "objects_per_request", "max_in_flight", "requests_per_second");
     for (auto const& p : profiles) {
-      std::cout << fmt::format("{:<20} {:>10} {:>14} {:>19} {:>13} {:>19g}\n", p.name, p.batch_size, p.batch_delay.count(), p.objects_per_request, p.max_in_flight, p.requests_per_second);
+      std::cout << fmt::format("{:<20} {:>10} {:>14} {:>19} {:>13} {:>19g}\n", p.name, p.batch_size,
+                               p.batch_delay.count(), p.objects_per_request, p.max_in_flight, p.requests_per_second);
       if (!p.description.empty()) std::cout << "    " << p.description << "\n";
       for (auto const& o : p.overrides) std::cout << "    " << o << "\n";
     }

@@ -66,12 +66,14 @@ int demo(arguments const& args) {
     if (p.name == wanted) settings.profile = std::move(p);
   }
   if (settings.profile.name != wanted) {
-    complain(base::fail(base::error_code::config, "unknown profile '" + wanted + "'", "the demo knows: " + base::join(names)));
+    complain(base::fail(base::error_code::config, "unknown profile '" + wanted + "'",
+                        "the demo knows: " + base::join(names)));
     return exit_code::configuration;
   }
   auto plugins = load_plugins(where.plugins);
   if (!plugins.problems.empty() || plugins.stages.empty()) {
-    if (plugins.stages.empty()) complain(base::fail("no stage plugin was found", "build the whole tree, or set WEIR_STAGE_PATH"));
+    if (plugins.stages.empty())
+      complain(base::fail("no stage plugin was found", "build the whole tree, or set WEIR_STAGE_PATH"));
     return exit_code::configuration;
   }
   for (auto& stage : plugins.stages) {
@@ -119,12 +121,16 @@ int demo(arguments const& args) {
     }();
     std::cout << as_text(report, style);
     auto const seen = netbox.counters();
-    std::cout << fmt::format("NetBox counted {} requests, {} of them writes, at most {} at once.\n", seen.total, seen.writes, seen.peak_in_flight) << std::flush;
+    std::cout << fmt::format("NetBox counted {} requests, {} of them writes, at most {} at once.\n", seen.total,
+                             seen.writes, seen.peak_in_flight)
+              << std::flush;
     return exit_code_of(report);
   };
 
-  std::cout << fmt::format("A simulated Proxmox VE ({} nodes, {} guests, {} backups) at {}\nand a simulated NetBox at {}, both inside this process.\n", args.demo_nodes,
-                           args.demo_guests, args.demo_backups, proxmox.url(), netbox.url());
+  std::cout << fmt::format(
+      "A simulated Proxmox VE ({} nodes, {} guests, {} backups) at {}\nand a simulated NetBox at {}, both inside this "
+      "process.\n",
+      args.demo_nodes, args.demo_guests, args.demo_backups, proxmox.url(), netbox.url());
   if (int code = step("weir plan: what would be done, nothing is written", true)) return code;
   if (int code = step("weir sync", false)) return code;
   if (int code = step("weir sync once more: nothing has changed, nothing is written", false)) return code;

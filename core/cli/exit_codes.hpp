@@ -17,14 +17,22 @@ inline constexpr int interrupted = 130;   // SIGINT or SIGTERM
 
 inline int of(base::error_code code) {
   switch (code) {
-    case base::error_code::failed: return failed;
-    case base::error_code::usage: return usage;
-    case base::error_code::config: return configuration;
-    case base::error_code::unreachable: return unreachable;
-    case base::error_code::credentials: return credentials;
-    case base::error_code::interrupted: return interrupted;
-    case base::error_code::guard: return refused;
-    case base::error_code::data: return partly;
+    case base::error_code::failed:
+      return failed;
+    case base::error_code::usage:
+      return usage;
+    case base::error_code::config:
+      return configuration;
+    case base::error_code::unreachable:
+      return unreachable;
+    case base::error_code::credentials:
+      return credentials;
+    case base::error_code::interrupted:
+      return interrupted;
+    case base::error_code::guard:
+      return refused;
+    case base::error_code::data:
+      return partly;
   }
   return failed;
 }

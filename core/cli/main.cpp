@@ -11,13 +11,20 @@ int main(int argc, char** argv) {
     if (line.exit) return *line.exit;
     switch (line.args.what) {
       case arguments::command::sync:
-      case arguments::command::plan: return sync(line.args);
-      case arguments::command::validate: return validate(line.args);
-      case arguments::command::stages: return list_stages(line.args);
-      case arguments::command::profiles: return list_profiles(line.args);
-      case arguments::command::demo: return demo(line.args);
-      case arguments::command::version: return show_version();
-      case arguments::command::none: break;
+      case arguments::command::plan:
+        return sync(line.args);
+      case arguments::command::validate:
+        return validate(line.args);
+      case arguments::command::stages:
+        return list_stages(line.args);
+      case arguments::command::profiles:
+        return list_profiles(line.args);
+      case arguments::command::demo:
+        return demo(line.args);
+      case arguments::command::version:
+        return show_version();
+      case arguments::command::none:
+        break;
     }
     return exit_code::usage;
   } catch (std::exception const& e) {

@@ -41,7 +41,8 @@ fs::path config_file(std::string const& given, std::map<std::string, std::string
   auto home = value(environment, "XDG_CONFIG_HOME");
   if (home.empty() && !value(environment, "HOME").empty()) home = value(environment, "HOME") + "/.config";
   std::error_code ignored;
-  if (!home.empty() && fs::exists(fs::path(home) / "weir" / "config.yaml", ignored)) return fs::path(home) / "weir" / "config.yaml";
+  if (!home.empty() && fs::exists(fs::path(home) / "weir" / "config.yaml", ignored))
+    return fs::path(home) / "weir" / "config.yaml";
   return "/etc/weir/config.yaml";
 }
 

@@ -36,16 +36,21 @@ std::size_t terminal_width() {
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
 }
 
-std::string where(std::string const& source, std::string const& stage) { return source.empty() ? stage : source + " " + stage; }
+std::string where(std::string const& source, std::string const& stage) {
+  return source.empty() ? stage : source + " " + stage;
+}
 
 std::string describe(engine::progress const& p) {
   auto const name = where(p.source, p.stage);
   switch (p.now) {
     case engine::progress::phase::collecting:
-      return p.total ? fmt::format("{}: reading {}/{} {}", name, p.done, p.total, p.note) : name + ": reading" + (p.note.empty() ? "" : " " + p.note);
-    case engine::progress::phase::comparing: return name + ": comparing with NetBox";
+      return p.total ? fmt::format("{}: reading {}/{} {}", name, p.done, p.total, p.note)
+                     : name + ": reading" + (p.note.empty() ? "" : " " + p.note);
+    case engine::progress::phase::comparing:
+      return name + ": comparing with NetBox";
     case engine::progress::phase::writing:
-      return fmt::format("{}: {}/{} objects, batch {} of {}, {:.1f} requests/s", name, p.done, p.total, p.batch, p.batches, p.requests_per_second);
+      return fmt::format("{}: {}/{} objects, batch {} of {}, {:.1f} requests/s", name, p.done, p.total, p.batch,
+                         p.batches, p.requests_per_second);
   }
   return name;
 }
@@ -73,7 +78,8 @@ void progress_display::draw(std::string const& line) {
 }
 
 void progress_display::connected(engine::report const& r) {
-  log::info(fmt::format("run {} with profile {}: NetBox {} at {}", r.run_id, r.profile.name, r.netbox_version, r.netbox_url));
+  log::info(
+      fmt::format("run {} with profile {}: NetBox {} at {}", r.run_id, r.profile.name, r.netbox_version, r.netbox_url));
 }
 
 void progress_display::moved(engine::progress const& p) {
@@ -101,7 +107,9 @@ void progress_display::moved(engine::progress const& p) {
 void progress_display::planned(engine::job_report const& job) {
   std::size_t creates = 0, updates = 0, deletes = 0;
   for (auto const& p : job.plans) creates += p.creates.size(), updates += p.updates.size(), deletes += p.deletes.size();
-  log::info(fmt::format("{}: {} to create, {} to update, {} to delete in {} requests", where(job.source, job.stage), creates, updates, deletes, job.planned_requests));
+  log::info(fmt::format("{}: {} to create, {} to update, {} to delete in {} request{}", where(job.source, job.stage),
+                        creates, updates, deletes, job.planned_requests,
+                        job.planned_requests == 1 ? "" : "s"));
 }
 
 void progress_display::finished(engine::job_report const& job) {
@@ -109,7 +117,10 @@ void progress_display::finished(engine::job_report const& job) {
   auto const text = job.status == engine::job_status::ok
                         ? fmt::format("{}: done in {:.1f} s", name, static_cast<double>(job.took.count()) / 1000)
                         : fmt::format("{}: {}: {}", name, engine::name(job.status), job.reason.what);
-  log::write(job.status == engine::job_status::ok ? log::level::info : job.status == engine::job_status::failed ? log::level::error : log::level::warning, text);
+  log::write(job.status == engine::job_status::ok       ? log::level::info
+             : job.status == engine::job_status::failed ? log::level::error
+                                                        : log::level::warning,
+             text);
 }
 
 }  // namespace weir::cli

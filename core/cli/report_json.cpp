@@ -9,18 +9,21 @@ namespace {
 using nlohmann::ordered_json;
 
 ordered_json to_json(engine::counts const& c) {
-  return {{"seen", c.seen},       {"created", c.created}, {"updated", c.updated}, {"deleted", c.deleted}, {"unchanged", c.unchanged},
-          {"kept", c.kept},       {"skipped", c.skipped}, {"failed", c.failed},   {"deferred", c.deferred}};
+  return {{"seen", c.seen},       {"created", c.created},     {"updated", c.updated},
+          {"deleted", c.deleted}, {"unchanged", c.unchanged}, {"kept", c.kept},
+          {"skipped", c.skipped}, {"failed", c.failed},       {"deferred", c.deferred}};
 }
 
 ordered_json to_json(base::error const& e) { return {{"message", e.what}, {"hint", e.hint}}; }
 
 ordered_json to_json(config::profile const& p) {
-  return {{"name", p.name},
-          {"batch", {{"size", p.batch_size}, {"delay_ms", p.batch_delay.count()}, {"objects_per_request", p.objects_per_request}}},
-          {"max_in_flight", p.max_in_flight},
-          {"requests_per_second", p.requests_per_second},
-          {"overrides", p.overrides}};
+  return {
+      {"name", p.name},
+      {"batch",
+       {{"size", p.batch_size}, {"delay_ms", p.batch_delay.count()}, {"objects_per_request", p.objects_per_request}}},
+      {"max_in_flight", p.max_in_flight},
+      {"requests_per_second", p.requests_per_second},
+      {"overrides", p.overrides}};
 }
 
 ordered_json changes(engine::report const& r) {
@@ -31,7 +34,11 @@ ordered_json changes(engine::report const& r) {
         for (auto const& c : *list) {
           ordered_json fields = ordered_json::object();
           for (auto const& f : c.fields) fields[f.field] = {f.before, f.after};
-          ordered_json item = {{"source", job.source}, {"stage", job.stage}, {"action", engine::name(c.what)}, {"kind", plan.kind->name}, {"label", c.label}};
+          ordered_json item = {{"source", job.source},
+                               {"stage", job.stage},
+                               {"action", engine::name(c.what)},
+                               {"kind", plan.kind->name},
+                               {"label", c.label}};
           if (!c.key.empty()) item["key"] = ordered_json::parse(c.key);
           if (c.object < engine::first_pending) item["id"] = c.object;
           if (c.adopted) item["adopted"] = true;
@@ -44,9 +51,14 @@ ordered_json changes(engine::report const& r) {
 }  // namespace
 
 std::string as_json(engine::report const& r, int exit_code) {
-  ordered_json out = {{"weir", version}, {"run", r.run_id}, {"command", r.dry ? "plan" : "sync"}, {"exit_code", exit_code}, {"profile", to_json(r.profile)},
+  ordered_json out = {{"weir", version},
+                      {"run", r.run_id},
+                      {"command", r.dry ? "plan" : "sync"},
+                      {"exit_code", exit_code},
+                      {"profile", to_json(r.profile)},
                       {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}};
-  for (auto const& s : r.sources) out["sources"].push_back({{"name", s.name}, {"type", s.type}, {"version", s.version}});
+  for (auto const& s : r.sources)
+    out["sources"].push_back({{"name", s.name}, {"type", s.type}, {"version", s.version}});
   out["results"] = ordered_json::array();
   for (auto const& job : r.jobs) {
     ordered_json item = {{"source", job.source}, {"stage", job.stage}, {"status", engine::name(job.status)}};
@@ -68,11 +80,17 @@ std::string as_json(engine::report const& r, int exit_code) {
   out["peak_in_flight"] = r.peak_in_flight;
   out["failures"] = ordered_json::array();
   for (auto const& f : r.failures)
-    out["failures"].push_back({{"source", f.source}, {"stage", f.stage}, {"kind", f.kind}, {"key", f.label}, {"error", f.message}});
+    out["failures"].push_back(
+        {{"source", f.source}, {"stage", f.stage}, {"kind", f.kind}, {"key", f.label}, {"error", f.message}});
   out["notices"] = ordered_json::array();
   for (auto const& n : r.notices)
-    out["notices"].push_back({{"level", n.level == base::log::level::error ? "error" : n.level == base::log::level::warning ? "warning" : "info"},
-                              {"source", n.source}, {"stage", n.stage}, {"message", n.message}, {"hint", n.hint}});
+    out["notices"].push_back({{"level", n.level == base::log::level::error     ? "error"
+                                        : n.level == base::log::level::warning ? "warning"
+                                                                               : "info"},
+                              {"source", n.source},
+                              {"stage", n.stage},
+                              {"message", n.message},
+                              {"hint", n.hint}});
   if (r.fatal) out["error"] = to_json(*r.fatal);
   out["seconds"] = static_cast<double>(r.took.count()) / 1000;
   return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";

@@ -14,7 +14,8 @@ constexpr std::size_t listed = 5;  // of one kind and action, without --verbose
 
 std::string number(std::size_t n) {
   auto digits = std::to_string(n);
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), " ");
+  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<std::size_t>(at), " ");
   return digits;
 }
 
@@ -31,9 +32,12 @@ class painter {
 
 std::string sign(engine::action a, painter const& paint) {
   switch (a) {
-    case engine::action::create: return paint.good("+");
-    case engine::action::update: return "~";
-    case engine::action::erase: return paint.bad("-");
+    case engine::action::create:
+      return paint.good("+");
+    case engine::action::update:
+      return "~";
+    case engine::action::erase:
+      return paint.bad("-");
   }
   return "";
 }
@@ -49,16 +53,20 @@ std::string describe(engine::change const& c) {
 }
 
 void list_changes(std::string& out, std::vector<engine::change> const& changes, painter const& paint, bool verbose) {
-  std::size_t const shown = verbose ? changes.size() : std::min(changes.size(), changes.size() <= listed + 1 ? listed + 1 : listed);
+  std::size_t const shown =
+      verbose ? changes.size() : std::min(changes.size(), changes.size() <= listed + 1 ? listed + 1 : listed);
   std::size_t longest = 0;
-  for (std::size_t i = 0; i < shown; ++i) longest = std::max(longest, std::min<std::size_t>(changes[i].label.size(), 40));
+  for (std::size_t i = 0; i < shown; ++i)
+    longest = std::max(longest, std::min<std::size_t>(changes[i].label.size(), 40));
   for (std::size_t i = 0; i < shown; ++i) {
     auto const& c = changes[i];
     auto line = fmt::format("  {} {:<{}}  {}", sign(c.what, paint), c.label, longest, describe(c));
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";
   }
-  if (shown < changes.size()) out += fmt::format("  {} {} more  (--verbose lists them)\n", sign(changes[0].what, paint), number(changes.size() - shown));
+  if (shown < changes.size())
+    out += fmt::format("  {} {} more  (--verbose lists them)\n", sign(changes[0].what, paint),
+                       number(changes.size() - shown));
 }
 
 std::string row(engine::job_report const& job, std::size_t width, painter const& paint) {
@@ -67,9 +75,10 @@ std::string row(engine::job_report const& job, std::size_t width, painter const&
     return fmt::format("{:<{}}  {}: {}\n", job.stage, width, paint.bad("failed"), job.reason.what);
   if (job.status == engine::job_status::skipped || (job.status == engine::job_status::stopped && c.seen == 0))
     return fmt::format("{:<{}}  {}: {}\n", job.stage, width, engine::name(job.status), job.reason.what);
-  auto line = fmt::format("{:<{}} {:>7} seen  {}  ~ {:<5} {}  {:>7} unchanged", job.stage, width, number(c.seen),
-                          c.created ? paint.good(fmt::format("+ {:<5}", c.created)) : fmt::format("+ {:<5}", 0), c.updated,
-                          c.deleted ? paint.bad(fmt::format("- {:<5}", c.deleted)) : fmt::format("- {:<5}", 0), number(c.unchanged));
+  auto line = fmt::format(
+      "{:<{}} {:>7} seen  {}  ~ {:<5} {}  {:>7} unchanged", job.stage, width, number(c.seen),
+      c.created ? paint.good(fmt::format("+ {:<5}", c.created)) : fmt::format("+ {:<5}", 0), c.updated,
+      c.deleted ? paint.bad(fmt::format("- {:<5}", c.deleted)) : fmt::format("- {:<5}", 0), number(c.unchanged));
   if (c.kept) line += fmt::format("  {} kept", c.kept);
   if (c.skipped) line += fmt::format("  {} skipped", c.skipped);
   if (c.failed) line += "  " + paint.bad(fmt::format("{} failed", c.failed));
@@ -82,8 +91,9 @@ std::string row(engine::job_report const& job, std::size_t width, painter const&
 }  // namespace
 
 std::string promise(config::profile const& p) {
-  return fmt::format("≤{} request{} at once, ≤{} objects each, ≤{:g}/s, {} a batch, {} ms between batches", p.max_in_flight, p.max_in_flight == 1 ? "" : "s",
-                     p.objects_per_request, p.requests_per_second, p.batch_size, p.batch_delay.count());
+  return fmt::format("≤{} request{} at once, ≤{} objects each, ≤{:g}/s, {} a batch, {} ms between batches",
+                     p.max_in_flight, p.max_in_flight == 1 ? "" : "s", p.objects_per_request, p.requests_per_second,
+                     p.batch_size, p.batch_delay.count());
 }
 
 int exit_code_of(engine::report const& r) {
@@ -109,11 +119,14 @@ int exit_code_of(engine::report const& r) {
 
 std::string as_text(engine::report const& r, text_style const& style) {
   painter const paint(style.colour);
-  std::string out = fmt::format("weir {}   profile {} ({})   run {}\n", version, r.profile.name, promise(r.profile), r.run_id);
+  std::string out =
+      fmt::format("weir {}   profile {} ({})   run {}\n", version, r.profile.name, promise(r.profile), r.run_id);
   for (auto const& o : r.profile.overrides) out += "          " + o + "\n";
   std::string sources;
-  for (auto const& s : r.sources) sources += (sources.empty() ? "" : ", ") + s.name + (s.version.empty() ? " (unreachable)" : " (" + s.version + ")");
-  if (!r.netbox_version.empty()) out += fmt::format("sources   {}   NetBox {}   {}\n", sources, r.netbox_version, r.netbox_url);
+  for (auto const& s : r.sources)
+    sources += (sources.empty() ? "" : ", ") + s.name + (s.version.empty() ? " (unreachable)" : " (" + s.version + ")");
+  if (!r.netbox_version.empty())
+    out += fmt::format("sources   {}   NetBox {}   {}\n", sources, r.netbox_version, r.netbox_url);
 
   std::size_t width = 0;
   for (auto const& job : r.jobs) width = std::max(width, job.stage.size());
@@ -129,13 +142,15 @@ std::string as_text(engine::report const& r, text_style const& style) {
   for (auto const& job : r.jobs)
     for (auto const& p : job.plans) {
       creates += p.creates.size(), updates += p.updates.size(), deletes += p.deletes.size(), compared += p.seen;
-      posts += (p.creates.size() + per - 1) / per, patches += (p.updates.size() + per - 1) / per, removals += (p.deletes.size() + per - 1) / per;
+      posts += (p.creates.size() + per - 1) / per, patches += (p.updates.size() + per - 1) / per,
+          removals += (p.deletes.size() + per - 1) / per;
     }
   if (r.dry || style.verbose) {
     for (auto const& job : r.jobs)
       for (auto const& p : job.plans) {
         if (p.creates.empty() && p.updates.empty() && p.deletes.empty()) continue;
-        out += fmt::format("\n{}{}s\n", r.sources.size() > 1 && !job.source.empty() ? job.source + " " : "", p.kind->title);
+        out += fmt::format("\n{}{}s\n", r.sources.size() > 1 && !job.source.empty() ? job.source + " " : "",
+                           p.kind->title);
         for (auto const* list : {&p.updates, &p.creates, &p.deletes})
           if (!list->empty()) list_changes(out, *list, paint, style.verbose);
       }
@@ -147,8 +162,9 @@ std::string as_text(engine::report const& r, text_style const& style) {
         auto some = p.kept;
         bool const cut = !style.verbose && some.size() > listed;
         if (cut) some.resize(listed);
-        out += fmt::format("{}Kept in NetBox though gone from the source: {} {}{} ({}{})\n", kept_said ? "" : "\n", p.kept.size(), p.kind->title,
-                           p.kept.size() == 1 ? "" : "s", base::join(some), cut ? ", …" : "");
+        out += fmt::format("{}Kept in NetBox though gone from the source: {} {}{} ({}{})\n", kept_said ? "" : "\n",
+                           p.kept.size(), p.kind->title, p.kept.size() == 1 ? "" : "s", base::join(some),
+                           cut ? ", …" : "");
         kept_said = true;
       }
   if (!r.failures.empty()) {
@@ -158,7 +174,8 @@ std::string as_text(engine::report const& r, text_style const& style) {
       auto const& f = r.failures[i];
       out += fmt::format("  {} {} ({}): {}\n", f.kind, f.label, f.source, f.message);
     }
-    if (most < r.failures.size()) out += fmt::format("  and {} more  (--verbose lists them)\n", r.failures.size() - most);
+    if (most < r.failures.size())
+      out += fmt::format("  and {} more  (--verbose lists them)\n", r.failures.size() - most);
   }
   if (!r.notices.empty()) {
     out += "\nNotices\n";
@@ -169,18 +186,26 @@ std::string as_text(engine::report const& r, text_style const& style) {
     }
   }
   out += "\n";
-  if (r.fatal) out += paint.bad("Stopped") + ": " + r.fatal->what + "\n" + (r.fatal->hint.empty() ? "" : "  → " + r.fatal->hint + "\n");
+  if (r.fatal)
+    out += paint.bad("Stopped") + ": " + r.fatal->what + "\n" +
+           (r.fatal->hint.empty() ? "" : "  → " + r.fatal->hint + "\n");
   if (r.dry) {
     auto const requests = posts + patches + removals;
     if (creates + updates + deletes == 0) {
       if (!r.fatal)
-        out += fmt::format("No changes. NetBox matches {} source{} ({} objects compared).\n", r.sources.size(), r.sources.size() == 1 ? "" : "s", number(compared));
+        out += fmt::format("No changes. NetBox matches {} source{} ({} objects compared).\n", r.sources.size(),
+                           r.sources.size() == 1 ? "" : "s", number(compared));
     } else {
       // Pace and rate only: how long NetBox thinks about a request is not ours to promise.
-      double const pace = static_cast<double>(requests / std::max<std::size_t>(1, r.profile.batch_size)) * static_cast<double>(r.profile.batch_delay.count()) / 1000;
-      double const rate = r.profile.requests_per_second > 0 ? static_cast<double>(requests) / r.profile.requests_per_second : 0;
-      out += fmt::format("Will send {} requests: {} create · {} update · {} delete, at least {:.0f} s at this profile.\n", requests, posts, patches, removals, std::max({pace, rate, 1.0}));
-      out += fmt::format("Plan: {} to create, {} to update, {} to delete.  Nothing was written.\n", creates, updates, deletes);
+      double const pace = static_cast<double>(requests / std::max<std::size_t>(1, r.profile.batch_size)) *
+                          static_cast<double>(r.profile.batch_delay.count()) / 1000;
+      double const rate =
+          r.profile.requests_per_second > 0 ? static_cast<double>(requests) / r.profile.requests_per_second : 0;
+      out +=
+          fmt::format("Will send {} request{}: {} create · {} update · {} delete, at least {:.0f} s at this profile.\n",
+                      requests, requests == 1 ? "" : "s", posts, patches, removals, std::max({pace, rate, 1.0}));
+      out += fmt::format("Plan: {} to create, {} to update, {} to delete.  Nothing was written.\n", creates, updates,
+                         deletes);
     }
   } else if (!r.netbox_version.empty()) {
     std::uint64_t total = 0;
@@ -190,11 +215,12 @@ std::string as_text(engine::report const& r, text_style const& style) {
     engine::counts all;
     for (auto const& job : r.jobs)
       for (auto const& [kind, c] : job.kinds) all += c;
-    out += fmt::format("{}: {} created, {} updated, {} deleted, {} unchanged", r.interrupted ? "Interrupted" : "Done", number(all.created), number(all.updated), number(all.deleted),
-                       number(all.unchanged));
+    out += fmt::format("{}: {} created, {} updated, {} deleted, {} unchanged", r.interrupted ? "Interrupted" : "Done",
+                       number(all.created), number(all.updated), number(all.deleted), number(all.unchanged));
     if (all.failed) out += fmt::format(", {} failed", all.failed);
     if (all.deferred) out += fmt::format(", {} deferred (run weir again)", all.deferred);
-    out += fmt::format(".  {} requests to NetBox ({}), at most {} at once, {:.1f} s.\n", total, base::join(parts), r.peak_in_flight, static_cast<double>(r.took.count()) / 1000);
+    out += fmt::format(".  {} request{} to NetBox ({}), at most {} at once, {:.1f} s.\n", total, total == 1 ? "" : "s", base::join(parts),
+                       r.peak_in_flight, static_cast<double>(r.took.count()) / 1000);
   }
   return out;
 }

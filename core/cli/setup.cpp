@@ -26,7 +26,8 @@ bool colour_wanted(arguments const& args, int descriptor) {
   if (args.color == "always") return true;
   char const* no = std::getenv("NO_COLOR");
   char const* terminal = std::getenv("TERM");
-  return args.color == "auto" && isatty(descriptor) && !(no && *no) && !(terminal && std::strcmp(terminal, "dumb") == 0);
+  return args.color == "auto" && isatty(descriptor) && !(no && *no) &&
+         !(terminal && std::strcmp(terminal, "dumb") == 0);
 }
 
 void complain(base::error const& e) {
@@ -49,7 +50,8 @@ std::vector<std::string> ids(std::vector<plugin::loaded_stage> const& stages) {
 }
 
 // "unknown stage 'backup'; …" with the nearest name.
-base::error unknown(base::error_code code, std::string const& what, std::string const& name, std::vector<std::string> const& known, std::string const& where) {
+base::error unknown(base::error_code code, std::string const& what, std::string const& name,
+                    std::vector<std::string> const& known, std::string const& where) {
   auto e = base::fail(code, (where.empty() ? "" : where + ": ") + "unknown " + what + " '" + name + "'");
   if (auto near = base::nearest(name, known)) e.hint = "did you mean '" + *near + "'? ";
   e.hint += known.empty() ? "none was found" : "known: " + base::join(known);
@@ -80,12 +82,14 @@ std::optional<int> prepare(arguments const& args, setup& out) {
   if (known.empty() && !wrong) {
     std::vector<std::string> paths;
     for (auto const& p : out.settings.plugin_path) paths.push_back(p.string());
-    complain(base::fail(base::error_code::config, "no stage plugin was found in " + base::join(paths), "set plugin_path, or WEIR_STAGE_PATH"));
+    complain(base::fail(base::error_code::config, "no stage plugin was found in " + base::join(paths),
+                        "set plugin_path, or WEIR_STAGE_PATH"));
     wrong = true;
   }
   if (out.settings.stages)
     for (auto const& s : *out.settings.stages) {
-      auto const found = std::find_if(plugins.stages.begin(), plugins.stages.end(), [&](auto const& p) { return p.id == s.id; });
+      auto const found =
+          std::find_if(plugins.stages.begin(), plugins.stages.end(), [&](auto const& p) { return p.id == s.id; });
       if (found == plugins.stages.end()) {
         complain(unknown(base::error_code::config, "stage", s.id, known, s.location));
         wrong = true;
@@ -119,7 +123,9 @@ std::optional<int> prepare(arguments const& args, setup& out) {
 
   for (auto& stage : plugins.stages) {
     bool const configured = !out.settings.stages || out.options.stage_options.contains(stage.id);
-    bool const chosen = args.stages.empty() ? configured : std::find(args.stages.begin(), args.stages.end(), stage.id) != args.stages.end();
+    bool const chosen = args.stages.empty()
+                            ? configured
+                            : std::find(args.stages.begin(), args.stages.end(), stage.id) != args.stages.end();
     if (!chosen) continue;
     if (!out.options.stage_options.contains(stage.id)) {
       auto checked = plugin::check_options(stage, "{}", "");

@@ -56,25 +56,6 @@ bool to_integer(std::string_view text, int base, long long& out) {
   return code == std::errc{} && end == text.data() + text.size();
 }
 
-void append_json_text(std::string& out, std::string_view text) {
-  static constexpr char hex[] = "0123456789abcdef";
-  out += '"';
-  for (char c : text) {
-    auto const u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (u < 0x20) {
-      out += "\\u00";
-      out += hex[u >> 4];
-      out += hex[u & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
-
 void append_json(std::string& out, yaml::node const& n, std::optional<json_problem>& problem) {
   auto const value = resolve(n);
   switch (value.is) {
@@ -102,7 +83,7 @@ void append_json(std::string& out, yaml::node const& n, std::optional<json_probl
       return;
     }
     case scalar::kind::text:
-      append_json_text(out, n.text);
+      base::append_quoted(out, n.text);
       return;
     case scalar::kind::list:
     case scalar::kind::map: {
@@ -112,7 +93,7 @@ void append_json(std::string& out, yaml::node const& n, std::optional<json_probl
       for (auto const& child : n.children) {
         if (!first) out += ',';
         first = false;
-        if (map) append_json_text(out, child.key), out += ':';
+        if (map) base::append_quoted(out, child.key), out += ':';
         append_json(out, child, problem);
       }
       out += map ? '}' : ']';

@@ -17,9 +17,12 @@ constexpr std::size_t most_doubts = 3;  // look-ups for one list before it is le
 
 method verb_of(action a) {
   switch (a) {
-    case action::create: return method::post;
-    case action::update: return method::patch;
-    case action::erase: return method::del;
+    case action::create:
+      return method::post;
+    case action::update:
+      return method::patch;
+    case action::erase:
+      return method::del;
   }
   return method::get;
 }
@@ -61,9 +64,15 @@ void apply::fail(change const& c, std::string message) {
 void apply::done(change const& c) {
   auto& o = outcomes_[c.kind->name];
   switch (c.what) {
-    case action::create: ++o.created; break;
-    case action::update: ++o.updated; break;
-    case action::erase: ++o.deleted; break;
+    case action::create:
+      ++o.created;
+      break;
+    case action::update:
+      ++o.updated;
+      break;
+    case action::erase:
+      ++o.deleted;
+      break;
   }
   ++done_objects_;
 }
@@ -102,7 +111,8 @@ std::optional<std::string> apply::body_of(list& l) {
         *found = *real;
       } else {
         auto const* kind = world_.kinds().find(target);
-        fail(*c, "its " + field + " '" + (kind ? world_.label(*kind, logical) : std::string("?")) + "' could not be created");
+        fail(*c, "its " + field + " '" + (kind ? world_.label(*kind, logical) : std::string("?")) +
+                     "' could not be created");
         possible = false;
         break;
       }
@@ -131,7 +141,8 @@ std::optional<std::string> apply::body_of(list& l) {
 }
 
 void apply::advance() {
-  while (!steps_.empty() && steps_.front().waiting.empty() && outstanding_.empty() && doubtful_.empty()) steps_.pop_front();
+  while (!steps_.empty() && steps_.front().waiting.empty() && outstanding_.empty() && doubtful_.empty())
+    steps_.pop_front();
 }
 
 std::optional<write_request> apply::next() {
@@ -208,14 +219,21 @@ void apply::answered(std::uint64_t number, http::answer const& got) {
   auto const what = l.items.front()->what;
   auto const& kind = *l.items.front()->kind;
   auto const tried = [&] {
-    return std::string(name(what)) + " " + std::to_string(l.items.size()) + " " + kind.title + (l.items.size() == 1 ? "" : "s") +
-           ", " + std::string(throttle::name(verb_of(what))) + " /api/" + kind.path + "/";
+    return std::string(name(what)) + " " + std::to_string(l.items.size()) + " " + kind.title +
+           (l.items.size() == 1 ? "" : "s") + ", " + std::string(throttle::name(verb_of(what))) + " /api/" + kind.path +
+           "/";
   };
   switch (got.outcome) {
-    case outcome::ok: landed(l, got.reply); break;
-    case outcome::data: refused(std::move(l), netbox::parse_blame(got.reply.body)); break;
+    case outcome::ok:
+      landed(l, got.reply);
+      break;
+    case outcome::data:
+      refused(std::move(l), netbox::parse_blame(got.reply.body));
+      break;
     case outcome::too_large:
-    case outcome::server_fault: split(std::move(l), netbox::describe(got, tried()).what); break;
+    case outcome::server_fault:
+      split(std::move(l), netbox::describe(got, tried()).what);
+      break;
     case outcome::unknown:
     case outcome::stale:
     case outcome::lost_race:
@@ -274,8 +292,10 @@ void apply::looked_up(std::optional<std::unordered_map<std::string, object_id>> 
         done(*c);
       }
     }
-    if (found) requeue(std::move(again));
-    else defer(again);
+    if (found)
+      requeue(std::move(again));
+    else
+      defer(again);
   }
   advance();
 }

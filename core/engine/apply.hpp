@@ -21,14 +21,14 @@ struct write_request {
   std::uint64_t number = 0;
   throttle::method verb = throttle::method::post;
   netbox::kind const* kind = nullptr;
-  std::string body;         // a JSON array
+  std::string body;  // a JSON array
   std::size_t objects = 0;
 };
 
 struct apply_options {
   std::size_t objects_per_request = 50;
-  std::string source, stage;   // for failures
-  std::string marker;          // "weir run 7f3a2c", part of every object's changelog message
+  std::string source, stage;  // for failures
+  std::string marker;         // "weir run 7f3a2c", part of every object's changelog message
   std::size_t most_outstanding = 8;
 };
 

@@ -20,8 +20,8 @@ struct notice {
 };
 
 struct collected {
-  std::map<std::string, std::vector<desired>> objects;      // by kind
-  std::map<std::string, std::vector<std::string>> complete; // by kind: scopes, JSON objects
+  std::map<std::string, std::vector<desired>> objects;       // by kind
+  std::map<std::string, std::vector<std::string>> complete;  // by kind: scopes, JSON objects
   std::vector<notice> notices;
 };
 

@@ -17,9 +17,12 @@ using nlohmann::json;
 
 std::string_view name(action a) {
   switch (a) {
-    case action::create: return "create";
-    case action::update: return "update";
-    case action::erase: return "delete";
+    case action::create:
+      return "create";
+    case action::update:
+      return "update";
+    case action::erase:
+      return "delete";
   }
   return "";
 }
@@ -67,7 +70,8 @@ std::set<std::string> split(std::string const& text, char separator) {
 }
 
 // A merged set: people's members stay, ours of last time go, ours of now come.
-json merged(netbox::kind const& k, std::string const& field, json const& before, json const& wanted, json const& actual) {
+json merged(netbox::kind const& k, std::string const& field, json const& before, json const& wanted,
+            json const& actual) {
   auto all = words(before);
   if (auto const owned = k.owned_tags.find(field); owned != k.owned_tags.end()) {
     auto const& list = at(actual, owned->second);
@@ -81,7 +85,9 @@ json merged(netbox::kind const& k, std::string const& field, json const& before,
 
 class differ {
  public:
-  differ(world& w, netbox::kind const& k, diff_rules const& rules) : world_(w), kind_(k), rules_(rules) { plan_.kind = &k; }
+  differ(world& w, netbox::kind const& k, diff_rules const& rules) : world_(w), kind_(k), rules_(rules) {
+    plan_.kind = &k;
+  }
 
   void want(desired const& d);
   void scope(std::vector<std::string> const& scopes);
@@ -102,7 +108,8 @@ class differ {
   // References in `fields` from key objects to logical ids. False: one is unknown, `missing` names its field.
   bool resolve(json& fields, std::string& missing, std::string& missing_key);
   row* adoptable(json const& whole, std::string const& label, bool& failed);
-  void compare(row& r, json const& wanted, json const& key, std::string const& key_json, std::string const& label, bool adopted);
+  void compare(row& r, json const& wanted, json const& key, std::string const& key_json, std::string const& label,
+               bool adopted);
   std::string show(std::string const& field, json const& value);
 
   world& world_;
@@ -165,7 +172,9 @@ std::string differ::show(std::string const& field, json const& value) {
   if (auto const ref = kind_.refs.find(field); ref != kind_.refs.end() && value.is_number_unsigned())
     if (auto const* target = world_.kinds().find(ref->second)) return world_.label(*target, value.get<object_id>());
   if (value.is_null()) return "none";
-  if (value.is_string()) return value.get_ref<std::string const&>().empty() ? "\"\"" : base::shorten(value.get<std::string>(), longest_value_bytes);
+  if (value.is_string())
+    return value.get_ref<std::string const&>().empty() ? "\"\""
+                                                       : base::shorten(value.get<std::string>(), longest_value_bytes);
   if (value.is_array()) {
     std::vector<std::string> items;
     for (auto const& v : value) items.push_back(v.is_string() ? v.get<std::string>() : v.dump());
@@ -187,9 +196,13 @@ void differ::compare(row& r, json const& wanted, json const& key, std::string co
     }
     json next = value;
     switch (kind_.rule_of(leaf)) {
-      case rule::on_create: return;
-      case rule::always: break;
-      case rule::merge: next = merged(kind_, leaf, at(actual, leaf), value, actual); break;
+      case rule::on_create:
+        return;
+      case rule::always:
+        break;
+      case rule::merge:
+        next = merged(kind_, leaf, at(actual, leaf), value, actual);
+        break;
     }
     auto const& before = at(actual, leaf);
     // A set has no order, and NetBox answers some of them in its own.
@@ -240,7 +253,8 @@ void differ::want(desired const& d) {
     if (kind_.skip_when_missing.contains(missing)) {
       plan_.skipped.push_back(label);
     } else {
-      fail(label, "its " + missing + " " + emitted_key.at(missing).dump() + " is not in NetBox and was not emitted before it");
+      fail(label,
+           "its " + missing + " " + emitted_key.at(missing).dump() + " is not in NetBox and was not emitted before it");
     }
     return;
   }
@@ -264,8 +278,10 @@ void differ::want(desired const& d) {
   if (r) seen_.insert(known);
 
   if (!resolve(fields, missing, missing_key) || !resolve(extra, missing, missing_key)) {
-    if (kind_.skip_when_missing.contains(missing)) plan_.skipped.push_back(label);
-    else fail(label, "its " + missing + " " + missing_key + " is not in NetBox and was not emitted before it");
+    if (kind_.skip_when_missing.contains(missing))
+      plan_.skipped.push_back(label);
+    else
+      fail(label, "its " + missing + " " + missing_key + " is not in NetBox and was not emitted before it");
     return;
   }
   json whole = key;
@@ -382,14 +398,15 @@ std::set<std::string> kinds_needed(netbox::registry const& kinds, netbox::kind c
   return out;
 }
 
-kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted, std::vector<std::string> const& scopes,
-               diff_rules const& rules) {
+kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted,
+               std::vector<std::string> const& scopes, diff_rules const& rules) {
   // In the order of the keys: the plan must not depend on the order in which a source answers.
   std::vector<desired const*> order;
   order.reserve(wanted.size());
   for (auto const& d : wanted) order.push_back(&d);
-  std::sort(order.begin(), order.end(),
-            [](desired const* a, desired const* b) { return std::tie(a->key, a->fields) < std::tie(b->key, b->fields); });
+  std::sort(order.begin(), order.end(), [](desired const* a, desired const* b) {
+    return std::tie(a->key, a->fields) < std::tie(b->key, b->fields);
+  });
   differ it(w, k, rules);
   for (auto const* d : order) it.want(*d);
   it.scope(scopes);

@@ -10,8 +10,8 @@
 namespace weir::engine {
 
 struct diff_rules {
-  std::string source, stage;     // for failures; `source` is what the mark must say
-  std::size_t max_deletes = 10;  // the larger of this and
+  std::string source, stage;             // for failures; `source` is what the mark must say
+  std::size_t max_deletes = 10;          // the larger of this and
   std::size_t max_deletes_percent = 20;  // this share of what is ours in the scopes may be deleted
 };
 
@@ -24,7 +24,7 @@ std::set<std::string> kinds_needed(netbox::registry const& kinds, netbox::kind c
 
 // `scopes`: declared complete, JSON objects. The world is moved to the state after the plan: what is planned counts as
 // there for the stages that follow.
-kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted, std::vector<std::string> const& scopes,
-               diff_rules const& rules);
+kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted,
+               std::vector<std::string> const& scopes, diff_rules const& rules);
 
 }  // namespace weir::engine

@@ -28,10 +28,14 @@ using std::chrono::steady_clock;
 
 std::string_view name(job_status s) {
   switch (s) {
-    case job_status::ok: return "ok";
-    case job_status::failed: return "failed";
-    case job_status::skipped: return "skipped";
-    case job_status::stopped: return "stopped";
+    case job_status::ok:
+      return "ok";
+    case job_status::failed:
+      return "failed";
+    case job_status::skipped:
+      return "skipped";
+    case job_status::stopped:
+      return "stopped";
   }
   return "";
 }
@@ -77,9 +81,9 @@ class io_thread {
 
 struct job {
   plugin::loaded_stage const* stage = nullptr;
-  source::source* from = nullptr;      // null: a stage without a source
+  source::source* from = nullptr;  // null: a stage without a source
   std::string source_name;
-  std::set<std::string> declared;      // kinds it may emit
+  std::set<std::string> declared;  // kinds it may emit
   collected what;
   base::result<void> ended = base::result<void>{};
   steady_clock::time_point started;
@@ -89,10 +93,22 @@ struct job {
 class announcer {
  public:
   explicit announcer(observer& to) : to_(to) {}
-  void moved(progress const& p) { std::scoped_lock lock(mutex_); to_.moved(p); }
-  void connected(report const& r) { std::scoped_lock lock(mutex_); to_.connected(r); }
-  void planned(job_report const& j) { std::scoped_lock lock(mutex_); to_.planned(j); }
-  void finished(job_report const& j) { std::scoped_lock lock(mutex_); to_.finished(j); }
+  void moved(progress const& p) {
+    std::scoped_lock lock(mutex_);
+    to_.moved(p);
+  }
+  void connected(report const& r) {
+    std::scoped_lock lock(mutex_);
+    to_.connected(r);
+  }
+  void planned(job_report const& j) {
+    std::scoped_lock lock(mutex_);
+    to_.planned(j);
+  }
+  void finished(job_report const& j) {
+    std::scoped_lock lock(mutex_);
+    to_.finished(j);
+  }
 
  private:
   std::mutex mutex_;
@@ -102,7 +118,8 @@ class announcer {
 // What a stage's calls come to.
 class job_services : public plugin::services {
  public:
-  job_services(job& j, netbox::registry const& kinds, netbox::client& nb, announcer& tell, bool dry, std::atomic<bool> const& stop)
+  job_services(job& j, netbox::registry const& kinds, netbox::client& nb, announcer& tell, bool dry,
+               std::atomic<bool> const& stop)
       : job_(j), kinds_(kinds), netbox_(nb), tell_(tell), dry_(dry), stop_(stop) {}
 
   std::string const& source_name() const override { return job_.source_name; }
@@ -110,7 +127,8 @@ class job_services : public plugin::services {
   bool cancelled() const override { return stop_.load(); }
 
   void progress(std::uint64_t done, std::uint64_t total, std::string_view note) override {
-    tell_.moved({job_.source_name, job_.stage->id, progress::phase::collecting, base::shorten(note, 60), done, total, 0, 0, 0});
+    tell_.moved(
+        {job_.source_name, job_.stage->id, progress::phase::collecting, base::shorten(note, 60), done, total, 0, 0, 0});
   }
   void log(base::log::level l, std::string_view message) override {
     base::log::write(l, base::shorten(message, 512), {{"source", job_.source_name}, {"stage", job_.stage->id}});
@@ -136,7 +154,8 @@ class job_services : public plugin::services {
     for (auto const& kind : refused_)
       if (job_.what.complete.erase(kind))
         job_.what.notices.push_back({base::log::level::error, job_.source_name, job_.stage->id,
-                                     "an object of kind " + kind + " was refused: nothing of this kind is deleted", "see the log; this is a fault of the stage"});
+                                     "an object of kind " + kind + " was refused: nothing of this kind is deleted",
+                                     "see the log; this is a fault of the stage"});
   }
 
  private:
@@ -144,14 +163,17 @@ class job_services : public plugin::services {
     auto const* k = &kind;
     auto const key = json::parse(key_json, nullptr, false);
     auto const fields = json::parse(fields_json, nullptr, false);
-    if (!key.is_object()) return base::fail(base::error_code::data, "the key of an emitted " + k->name + " is no JSON object");
-    if (!fields.is_object()) return base::fail(base::error_code::data, "the fields of an emitted " + k->name + " are no JSON object");
+    if (!key.is_object())
+      return base::fail(base::error_code::data, "the key of an emitted " + k->name + " is no JSON object");
+    if (!fields.is_object())
+      return base::fail(base::error_code::data, "the fields of an emitted " + k->name + " are no JSON object");
     for (auto const& member : k->key)
       if (!key.contains(member) || key.at(member).is_null())
         return base::fail(base::error_code::data, "the key of an emitted " + k->name + " lacks '" + member + "'",
                           "the key of this kind is: " + base::join(k->key));
     if (key.size() != k->key.size())
-      return base::fail(base::error_code::data, "the key of an emitted " + k->name + " has members that are not part of it",
+      return base::fail(base::error_code::data,
+                        "the key of an emitted " + k->name + " has members that are not part of it",
                         "the key of this kind is: " + base::join(k->key));
     std::scoped_lock lock(mutex_);
     if (++emitted_ > most_objects)
@@ -178,7 +200,8 @@ class job_services : public plugin::services {
   }
   void fetch_async(std::string target, std::function<void(plugin::fetched)> done) override {
     if (!job_.from) return done(no_source());
-    job_.from->fetch(std::move(target), job_.stage->id, [done = std::move(done)](source::fetched got) { done(convert(std::move(got))); });
+    job_.from->fetch(std::move(target), job_.stage->id,
+                     [done = std::move(done)](source::fetched got) { done(convert(std::move(got))); });
   }
   plugin::fetched netbox_read(std::string_view target) override {
     return convert(netbox_.raw(throttle::method::get, target, {}, job_.stage->id), "GET", target);
@@ -188,8 +211,10 @@ class job_services : public plugin::services {
       notice(base::log::level::info, "would send " + std::string(method) + " /api" + std::string(target), "");
       return {0, "", "", true};
     }
-    auto const verb = method == "POST" ? throttle::method::post : method == "PATCH" ? throttle::method::patch
-                    : method == "PUT" ? throttle::method::put : throttle::method::del;
+    auto const verb = method == "POST"    ? throttle::method::post
+                      : method == "PATCH" ? throttle::method::patch
+                      : method == "PUT"   ? throttle::method::put
+                                          : throttle::method::del;
     return convert(netbox_.raw(verb, target, std::string(body), job_.stage->id), method, target);
   }
 
@@ -198,7 +223,8 @@ class job_services : public plugin::services {
     return job_.declared.contains(std::string(kind)) ? kinds_.find(kind) : nullptr;
   }
   base::error undeclared(std::string_view kind) const {
-    return base::fail(base::error_code::data, "the stage speaks of the kind '" + base::shorten(kind, 80) + "', which it did not declare",
+    return base::fail(base::error_code::data,
+                      "the stage speaks of the kind '" + base::shorten(kind, 80) + "', which it did not declare",
                       "list it in the stage's kinds_json");
   }
   static plugin::fetched no_source() { return {0, "", "this stage has no source to fetch from", false}; }
@@ -226,8 +252,15 @@ class job_services : public plugin::services {
 // One run's state, in the order in which a run uses it.
 class runner {
  public:
-  runner(config::configuration const& settings, run_options const& options, observer& watching, std::atomic<bool> const& stop)
-      : settings_(settings), options_(options), tell_(watching), stop_(stop), own_kinds_(std::make_shared<netbox::registry>()), kinds_(*own_kinds_), world_(kinds_) {
+  runner(config::configuration const& settings, run_options const& options, observer& watching,
+         std::atomic<bool> const& stop)
+      : settings_(settings),
+        options_(options),
+        tell_(watching),
+        stop_(stop),
+        own_kinds_(std::make_shared<netbox::registry>()),
+        kinds_(*own_kinds_),
+        world_(kinds_) {
     report_.kinds = own_kinds_;
   }
   report go();
@@ -264,15 +297,17 @@ class runner {
   std::mutex ready_mutex_;
   std::condition_variable ready_changed_;
   std::deque<job*> ready_;
-  std::set<std::pair<std::string, std::string>> not_done_;  // (source, stage): failed or skipped; the engine's thread only
-  std::set<std::string> unreachable_;                       // sources; written before the collecting threads start
+  std::set<std::pair<std::string, std::string>>
+      not_done_;                       // (source, stage): failed or skipped; the engine's thread only
+  std::set<std::string> unreachable_;  // sources; written before the collecting threads start
 };
 
 bool runner::connect() {
   auto const& p = settings_.profile;
-  throttle::limits ceilings{p.max_in_flight, p.requests_per_second, p.batch_size, p.batch_delay, p.max_attempts, p.backoff_base, p.backoff_cap};
-  wire_ = std::make_unique<http::client>(io_->loop(), http::make_curl_transport(io_->loop(), settings_.netbox.tls, p.max_in_flight),
-                                         ceilings, "netbox");
+  throttle::limits ceilings{p.max_in_flight, p.requests_per_second, p.batch_size, p.batch_delay,
+                            p.max_attempts,  p.backoff_base,        p.backoff_cap};
+  wire_ = std::make_unique<http::client>(
+      io_->loop(), http::make_curl_transport(io_->loop(), settings_.netbox.tls, p.max_in_flight), ceilings, "netbox");
   netbox_ = std::make_unique<netbox::client>(*wire_, settings_.netbox, p);
   auto info = netbox_->status();
   if (!info) {
@@ -296,7 +331,8 @@ bool runner::connect() {
     }
     report_.sources.push_back(std::move(sr));
   }
-  bool const any = std::any_of(report_.sources.begin(), report_.sources.end(), [](auto const& s) { return !s.version.empty(); });
+  bool const any =
+      std::any_of(report_.sources.begin(), report_.sources.end(), [](auto const& s) { return !s.version.empty(); });
   if (any || report_.sources.empty()) report_.fatal.reset();
   return !report_.fatal;
 }
@@ -305,9 +341,12 @@ base::result<void> runner::register_kinds() {
   for (auto const& stage : options_.stages) {
     auto parsed = netbox::parse_kinds(stage.kinds_json);
     if (!parsed)
-      return base::fail(base::error_code::config, "stage " + stage.id + " (" + stage.file.string() + "): " + parsed.error().what, parsed.error().hint);
+      return base::fail(base::error_code::config,
+                        "stage " + stage.id + " (" + stage.file.string() + "): " + parsed.error().what,
+                        parsed.error().hint);
     for (auto& k : *parsed)
-      if (auto added = kinds_.add(std::move(k), "stage " + stage.id + " (" + stage.file.string() + ")"); !added) return added;
+      if (auto added = kinds_.add(std::move(k), "stage " + stage.id + " (" + stage.file.string() + ")"); !added)
+        return added;
   }
   return {};
 }
@@ -332,11 +371,19 @@ void runner::make_jobs() {
   for (auto const& stage : options_.stages)
     if (stage.source_type.empty()) sourceless.push_back(make(stage, nullptr));
   if (!sourceless.empty()) lanes_.push_back(std::move(sourceless));
+  for (auto const& stage : options_.stages)
+    if (!stage.source_type.empty() &&
+        std::none_of(sources_.begin(), sources_.end(), [&](auto const& s) { return s->type() == stage.source_type; }))
+      report_.notices.push_back({base::log::level::warning, "", stage.id,
+                                 "it reads sources of the type '" + stage.source_type + "', and none is configured",
+                                 "add one under sources, or leave the stage out"});
 }
 
 netbox::kind const* runner::missing_plugin(job const& j) const {
   for (auto const& name : j.declared)
-    if (auto const* k = kinds_.find(name); k && !k->requires_plugin.empty() && !server_.plugins.contains(k->requires_plugin)) return k;
+    if (auto const* k = kinds_.find(name);
+        k && !k->requires_plugin.empty() && !server_.plugins.contains(k->requires_plugin))
+      return k;
   return nullptr;
 }
 
@@ -371,7 +418,8 @@ std::optional<base::error> runner::failed_dependency(job const& j) {
   return {};
 }
 
-base::result<void> runner::read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane) {
+base::result<void> runner::read_table(netbox::kind const& k, std::set<std::string> const& fields,
+                                      std::string const& lane) {
   if (world_.holds(k, fields)) return {};
   auto const all = world_.wanted_fields(k, fields);
   world::loader loading(world_, k, all);
@@ -384,20 +432,25 @@ base::result<void> runner::read_table(netbox::kind const& k, std::set<std::strin
 base::result<void> runner::read_tables(job& j) {
   static std::vector<desired> const nothing;
   std::map<std::string, std::set<std::string>> needed;  // kind ► fields
-  auto const add = [&](netbox::kind const& k, std::set<std::string> const& fields) { needed[k.name].insert(fields.begin(), fields.end()); };
+  auto const add = [&](netbox::kind const& k, std::set<std::string> const& fields) {
+    needed[k.name].insert(fields.begin(), fields.end());
+  };
   std::set<std::string> emitted;
   for (auto const& [name, objects] : j.what.objects) emitted.insert(name);
   for (auto const& [name, scopes] : j.what.complete) emitted.insert(name);
   for (auto const& name : emitted) {
     auto const& k = *kinds_.find(name);
     auto const objects = j.what.objects.find(name);
-    add(k, fields_needed(k, objects == j.what.objects.end() ? nothing : objects->second, j.what.complete.contains(name)));
-    for (auto const& parent : kinds_needed(kinds_, k)) add(*kinds_.find(parent), fields_needed(*kinds_.find(parent), nothing, false));
+    add(k,
+        fields_needed(k, objects == j.what.objects.end() ? nothing : objects->second, j.what.complete.contains(name)));
+    for (auto const& parent : kinds_needed(kinds_, k))
+      add(*kinds_.find(parent), fields_needed(*kinds_.find(parent), nothing, false));
   }
   // Parents first: their children's references are translated while reading.
   std::vector<netbox::kind const*> order;
   for (auto const& [name, fields] : needed) order.push_back(kinds_.find(name));
-  std::stable_sort(order.begin(), order.end(), [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
   for (auto const* k : order)
     if (auto read = read_table(*k, needed[k->name], j.stage->id); !read) return read;
   return {};
@@ -410,8 +463,9 @@ void runner::handle(job& j) {
   r.title = j.stage->title;
   if (auto const* k = missing_plugin(j)) {
     r.status = job_status::skipped;
-    r.reason = base::fail("NetBox at " + settings_.netbox.url + " does not have the plugin " + k->requires_plugin + ", which " + k->title +
-                              "s need", "install " + k->requires_plugin + " in NetBox, or leave the stage " + r.stage + " out");
+    r.reason = base::fail("NetBox at " + settings_.netbox.url + " does not have the plugin " + k->requires_plugin +
+                              ", which " + k->title + "s need",
+                          "install " + k->requires_plugin + " in NetBox, or leave the stage " + r.stage + " out");
     report_.notices.push_back({base::log::level::warning, r.source, r.stage, r.reason.what, r.reason.hint});
     return finish(j, std::move(r));
   }
@@ -446,18 +500,21 @@ void runner::handle(job& j) {
   for (auto const& [name, objects] : j.what.objects) order.push_back(kinds_.find(name));
   for (auto const& [name, scopes] : j.what.complete)
     if (!j.what.objects.contains(name)) order.push_back(kinds_.find(name));
-  std::stable_sort(order.begin(), order.end(), [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
   diff_rules const rules{r.source, r.stage, settings_.max_deletes, settings_.max_deletes_percent};
   std::size_t const per_request = std::max<std::size_t>(1, settings_.profile.objects_per_request);
   for (auto const* k : order) {
     r.plans.push_back(diff(world_, *k, j.what.objects[k->name], j.what.complete[k->name], rules));
     j.what.objects.erase(k->name);  // its part is in the plan now
     auto const& p = r.plans.back();
-    for (auto const* list : {&p.updates, &p.creates, &p.deletes}) r.planned_requests += (list->size() + per_request - 1) / per_request;
+    for (auto const* list : {&p.updates, &p.creates, &p.deletes})
+      r.planned_requests += (list->size() + per_request - 1) / per_request;
     if (p.deletes_refused)
       report_.notices.push_back({base::log::level::error, r.source, r.stage,
-                                 std::to_string(p.refused) + " of " + std::to_string(p.owned) + " " + k->title + "s are gone from the source; more than " +
-                                     std::to_string(p.allowed) + " deletions at once are refused, none was made",
+                                 std::to_string(p.refused) + " of " + std::to_string(p.owned) + " " + k->title +
+                                     "s are gone from the source; more than " + std::to_string(p.allowed) +
+                                     " deletions at once are refused, none was made",
                                  "if they are really gone, raise max_deletes (or max_deletes.percent) for one run"});
   }
   tell_.planned(r);
@@ -478,9 +535,12 @@ void runner::handle(job& j) {
     if (!p.kind->supporting) r.total += c;
     if (!p.skipped.empty())
       report_.notices.push_back({base::log::level::info, r.source, r.stage,
-                                 std::to_string(p.skipped.size()) + " " + p.kind->title + "s belong to guests that NetBox does not know, e.g. " + p.skipped.front(), ""});
+                                 std::to_string(p.skipped.size()) + " " + p.kind->title +
+                                     "s belong to guests that NetBox does not know, e.g. " + p.skipped.front(),
+                                 ""});
   }
-  bool const deferred = std::any_of(r.kinds.begin(), r.kinds.end(), [](auto const& k) { return k.second.deferred > 0; });
+  bool const deferred =
+      std::any_of(r.kinds.begin(), r.kinds.end(), [](auto const& k) { return k.second.deferred > 0; });
   if (deferred && r.status == job_status::ok) r.status = job_status::stopped;
   finish(j, std::move(r));
 }
@@ -493,17 +553,20 @@ void runner::carry_out(job& j, job_report& r) {
   };
   auto const box = std::make_shared<inbox>();
   apply machine(world_, r.plans,
-                {settings_.profile.objects_per_request, r.source, r.stage, "weir run " + report_.run_id, std::max<std::size_t>(1, settings_.profile.max_in_flight) * 2});
+                {settings_.profile.objects_per_request, r.source, r.stage, "weir run " + report_.run_id,
+                 std::max<std::size_t>(1, settings_.profile.max_in_flight) * 2});
   auto const started = steady_clock::now();
   std::size_t const batch_size = std::max<std::size_t>(1, settings_.profile.batch_size);
   auto const show = [&] {
     auto const elapsed = std::chrono::duration<double>(steady_clock::now() - started).count();
     tell_.moved({r.source, r.stage, progress::phase::writing, "", machine.done_objects(), machine.total_objects(),
-                 (machine.answered_requests() + batch_size - 1) / batch_size, (machine.planned_requests() + batch_size - 1) / batch_size,
+                 (machine.answered_requests() + batch_size - 1) / batch_size,
+                 (machine.planned_requests() + batch_size - 1) / batch_size,
                  elapsed > 0 ? static_cast<double>(machine.answered_requests()) / elapsed : 0});
   };
   while (!machine.finished()) {
-    if (stop_ && !machine.stop_reason()) machine.abandon(base::fail(base::error_code::interrupted, "the run was stopped"));
+    if (stop_ && !machine.stop_reason())
+      machine.abandon(base::fail(base::error_code::interrupted, "the run was stopped"));
     while (auto request = machine.next())
       netbox_->write(request->verb, *request->kind, std::move(request->body), request->objects, j.stage->id,
                      [box, number = request->number](http::answer got) {
@@ -512,11 +575,13 @@ void runner::carry_out(job& j, job_report& r) {
                        box->changed.notify_one();
                      });
     if (auto const* kind = machine.wants_lookup()) {
-      base::log::warning("looking up which of the objects without an answer NetBox has", {{"stage", r.stage}, {"kind", kind->name}});
+      base::log::warning("looking up which of the objects without an answer NetBox has",
+                         {{"stage", r.stage}, {"kind", kind->name}});
       std::unordered_map<std::string, object_id> found;
       auto fields = fields_needed(*kind, {}, false);
       auto read = netbox_->read_all(*kind, {fields.begin(), fields.end()}, j.stage->id, [&](json const& raw) {
-        auto const object = netbox::normalise(*kind, raw, [&](std::uint64_t real, std::string const& of) { return world_.logical(real, of); });
+        auto const object = netbox::normalise(
+            *kind, raw, [&](std::uint64_t real, std::string const& of) { return world_.logical(real, of); });
         found.emplace(index_text(kind->key, object, false), raw.at("id").get<object_id>());
       });
       machine.looked_up(read ? std::optional(std::move(found)) : std::nullopt);
@@ -585,7 +650,8 @@ report runner::go() {
   }
   if (wire_) {
     auto const n = wire_->count();
-    for (auto m : {throttle::method::get, throttle::method::post, throttle::method::patch, throttle::method::put, throttle::method::del})
+    for (auto m : {throttle::method::get, throttle::method::post, throttle::method::patch, throttle::method::put,
+                   throttle::method::del})
       report_.requests[std::string(throttle::name(m))] = n.started_by_method[static_cast<std::size_t>(m)];
     report_.peak_in_flight = n.peak_in_flight;
     report_.retried = n.retried;
@@ -597,9 +663,12 @@ report runner::go() {
   }
   // By source as configured, whatever order they came in.
   auto const place = [&](job_report const& j) {
-    return std::find_if(report_.sources.begin(), report_.sources.end(), [&](auto const& s) { return s.name == j.source; }) - report_.sources.begin();
+    return std::find_if(report_.sources.begin(), report_.sources.end(),
+                        [&](auto const& s) { return s.name == j.source; }) -
+           report_.sources.begin();
   };
-  std::stable_sort(report_.jobs.begin(), report_.jobs.end(), [&](auto const& a, auto const& b) { return place(a) < place(b); });
+  std::stable_sort(report_.jobs.begin(), report_.jobs.end(),
+                   [&](auto const& a, auto const& b) { return place(a) < place(b); });
   report_.interrupted = stop_;
   report_.took = since(started);
   // The clients go before the loop that carries them.
@@ -612,7 +681,8 @@ report runner::go() {
 
 }  // namespace
 
-report run(config::configuration const& settings, run_options const& options, observer& watching, std::atomic<bool> const& stop) {
+report run(config::configuration const& settings, run_options const& options, observer& watching,
+           std::atomic<bool> const& stop) {
   return runner(settings, options, watching, stop).go();
 }
 

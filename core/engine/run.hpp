@@ -24,11 +24,11 @@ std::string_view name(job_status s);
 struct job_report {
   std::string source, stage, title;
   job_status status = job_status::ok;
-  base::error reason;                    // unless ok
-  counts total;                          // of what the stage is about
-  std::map<std::string, counts> kinds;   // of everything, look-up objects included
+  base::error reason;                   // unless ok
+  counts total;                         // of what the stage is about
+  std::map<std::string, counts> kinds;  // of everything, look-up objects included
   std::vector<kind_plan> plans;
-  std::size_t planned_requests = 0;      // list requests that the plan takes
+  std::size_t planned_requests = 0;  // list requests that the plan takes
   std::chrono::milliseconds took{0};
 };
 
@@ -49,7 +49,7 @@ struct report {
   std::map<std::string, std::uint64_t> requests;  // to NetBox, by method
   std::size_t peak_in_flight = 0;
   std::uint64_t source_requests = 0, retried = 0;
-  std::optional<base::error> fatal;      // what ended the run before or in the middle of its jobs
+  std::optional<base::error> fatal;  // what ended the run before or in the middle of its jobs
   bool interrupted = false;
   std::chrono::milliseconds took{0};
 };
@@ -58,8 +58,8 @@ struct progress {
   std::string source, stage;
   enum class phase { collecting, comparing, writing } now = phase::collecting;
   std::string note;
-  std::uint64_t done = 0, total = 0;      // guests read, objects written; total 0: unknown
-  std::size_t batch = 0, batches = 0;     // of write requests, by the profile's batch.size
+  std::uint64_t done = 0, total = 0;   // guests read, objects written; total 0: unknown
+  std::size_t batch = 0, batches = 0;  // of write requests, by the profile's batch.size
   double requests_per_second = 0;
 };
 
@@ -75,12 +75,13 @@ class observer {
 
 struct run_options {
   bool dry = false;
-  std::vector<plugin::loaded_stage> stages;               // in dependency order
-  std::map<std::string, std::string> stage_options;       // by id, checked, JSON
-  std::set<std::string> sources;                          // empty: all
+  std::vector<plugin::loaded_stage> stages;          // in dependency order
+  std::map<std::string, std::string> stage_options;  // by id, checked, JSON
+  std::set<std::string> sources;                     // empty: all
 };
 
 // `stop` becomes true when the run shall end cleanly: what is in flight is waited for, the rest is deferred.
-report run(config::configuration const& settings, run_options const& options, observer& watching, std::atomic<bool> const& stop);
+report run(config::configuration const& settings, run_options const& options, observer& watching,
+           std::atomic<bool> const& stop);
 
 }  // namespace weir::engine

@@ -129,7 +129,8 @@ std::optional<object_id> world::find(netbox::kind const& k, json const& key) {
 
 void world::created(object_id pending, object_id real) {
   real_of_[pending] = real;
-  if (auto const k = kind_of_pending_.find(pending); k != kind_of_pending_.end()) pending_of_[k->second][real] = pending;
+  if (auto const k = kind_of_pending_.find(pending); k != kind_of_pending_.end())
+    pending_of_[k->second][real] = pending;
 }
 
 std::optional<object_id> world::real(object_id logical) const {

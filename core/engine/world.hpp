@@ -92,7 +92,7 @@ class world {
   netbox::registry const& kinds_;
   std::unordered_map<std::string, table> tables_;
   object_id next_pending_ = first_pending;
-  std::unordered_map<object_id, object_id> real_of_;                       // pending ► real
+  std::unordered_map<object_id, object_id> real_of_;                                      // pending ► real
   std::unordered_map<std::string, std::unordered_map<object_id, object_id>> pending_of_;  // kind ► real ► pending
   std::unordered_map<object_id, std::string> kind_of_pending_;
   friend class loader;

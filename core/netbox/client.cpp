@@ -11,8 +11,8 @@ namespace {
 using nlohmann::json;
 using throttle::method;
 
-constexpr std::size_t page_size = 1000;      // NetBox's MAX_PAGE_SIZE by default; a smaller one is followed, too
-constexpr std::size_t most_pages = 100000;   // a server that always says "next" must not keep us for ever
+constexpr std::size_t page_size = 1000;     // NetBox's MAX_PAGE_SIZE by default; a smaller one is followed, too
+constexpr std::size_t most_pages = 100000;  // a server that always says "next" must not keep us for ever
 
 bool is_json(http::reply const& r) { return r.header("content-type").find("json") != std::string_view::npos; }
 
@@ -80,8 +80,9 @@ base::result<server_info> client::status() {
   server_info info;
   info.version = parsed.at("netbox-version").get<std::string>();
   if (!parse_version(info.version, info.major, info.minor))
-    return base::fail(base::error_code::unreachable, tried + ": NetBox calls itself version '" + info.version + "'",
-                      "weir needs NetBox " + std::to_string(oldest_major) + "." + std::to_string(oldest_minor) + " or newer");
+    return base::fail(
+        base::error_code::unreachable, tried + ": NetBox calls itself version '" + info.version + "'",
+        "weir needs NetBox " + std::to_string(oldest_major) + "." + std::to_string(oldest_minor) + " or newer");
   if (std::pair(info.major, info.minor) < std::pair(oldest_major, oldest_minor))
     return base::fail(base::error_code::unreachable,
                       "NetBox at " + where_.url + " is version " + info.version + ", too old for weir",
@@ -96,12 +97,13 @@ base::result<server_info> client::status() {
 
 base::result<void> client::read_all(kind const& k, std::vector<std::string> const& fields, std::string const& lane,
                                     std::function<void(json const&)> const& each) {
-  std::string const query = "/" + k.path + "/?limit=" + std::to_string(page_size) + "&fields=id," + base::join(fields, ",");
-  std::uint64_t next_id = 0;   // cursor: the smallest id wanted
-  std::size_t offset = 0;      // older NetBox
+  std::string const query =
+      "/" + k.path + "/?limit=" + std::to_string(page_size) + "&fields=id," + base::join(fields, ",");
+  std::uint64_t next_id = 0;  // cursor: the smallest id wanted
+  std::size_t offset = 0;     // older NetBox
   for (std::size_t page = 0; page < most_pages; ++page) {
-    auto const target = query + (cursor_ ? "&start=" + std::to_string(next_id)
-                                         : "&ordering=id&offset=" + std::to_string(offset));
+    auto const target =
+        query + (cursor_ ? "&start=" + std::to_string(next_id) : "&ordering=id&offset=" + std::to_string(offset));
     auto const got = wire_.send_and_wait(make(method::get, target, {}, lane));
     auto const tried = "reading " + k.title + "s, " + what(method::get, target);
     if (got.outcome != throttle::outcome::ok) {

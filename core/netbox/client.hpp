@@ -2,8 +2,8 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,7 +17,7 @@
 namespace weir::netbox {
 
 struct server_info {
-  std::string version;                        // "4.7.3"
+  std::string version;  // "4.7.3"
   int major = 0, minor = 0;
   std::map<std::string, std::string> plugins;  // name ► version
 };

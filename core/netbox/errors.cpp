@@ -18,8 +18,9 @@ std::string messages(json const& errors) {
     for (auto const& e : errors) out.push_back(messages(e));
   } else if (errors.is_object()) {
     for (auto const& [field, e] : errors.items())
-      out.push_back(field == "__all__" || field == "non_field_errors" || field == "detail" ? messages(e)
-                                                                                           : field + ": " + messages(e));
+      out.push_back(field == "__all__" || field == "non_field_errors" || field == "detail"
+                        ? messages(e)
+                        : field + ": " + messages(e));
   } else {
     return errors.dump(-1, ' ', false, json::error_handler_t::replace);
   }
@@ -37,8 +38,10 @@ std::string html_title(std::string_view body) {
     std::string text;
     bool tag = false;
     for (char c : body.substr(start, end - start)) {
-      if (c == '<') tag = true;
-      else if (c == '>') tag = false;
+      if (c == '<')
+        tag = true;
+      else if (c == '>')
+        tag = false;
       else if (!tag && !(std::isspace(static_cast<unsigned char>(c)) && (text.empty() || text.back() == ' ')))
         text += std::isspace(static_cast<unsigned char>(c)) ? ' ' : c;
     }
@@ -86,8 +89,8 @@ blame parse_blame(std::string_view body) {
 }
 
 base::error describe(http::answer const& got, std::string const& tried) {
-  using throttle::outcome;
   using base::error_code;
+  using throttle::outcome;
   auto const& r = got.reply;
   std::string came = r.status == 0 ? r.error_text : "HTTP " + std::to_string(r.status);
   if (r.status != 0 && r.error != http::failure::none) came += ", then " + r.error_text;
@@ -95,10 +98,12 @@ base::error describe(http::answer const& got, std::string const& tried) {
   if (got.attempts > 1) came += " (" + std::to_string(got.attempts) + " attempts)";
   base::error e{error_code::failed, tried + ": " + came, ""};
   switch (got.outcome) {
-    case outcome::ok: break;
+    case outcome::ok:
+      break;
     case outcome::overload:
-      e.hint = "NetBox has no database connection left: choose a gentler profile, or give its PostgreSQL more "
-               "connections (max_connections) or NetBox fewer threads";
+      e.hint =
+          "NetBox has no database connection left: choose a gentler profile, or give its PostgreSQL more "
+          "connections (max_connections) or NetBox fewer threads";
       e.code = error_code::unreachable;
       break;
     case outcome::unknown:
@@ -111,13 +116,22 @@ base::error describe(http::answer const& got, std::string const& tried) {
       e.code = error_code::unreachable;
       break;
     case outcome::credentials:
-      e.hint = "check the token (NetBox answers 403 to a wrong one, too), that it is write-enabled, and its permissions";
+      e.hint =
+          "check the token (NetBox answers 403 to a wrong one, too), that it is write-enabled, and its permissions";
       e.code = error_code::credentials;
       break;
-    case outcome::lost_race: e.hint = "somebody else made it at the same moment: run weir again"; break;
-    case outcome::too_large: e.hint = "a smaller objects_per_request in the profile helps"; break;
-    case outcome::server_fault: e.hint = "see NetBox's log for its traceback"; break;
-    case outcome::data: e.code = error_code::data; break;
+    case outcome::lost_race:
+      e.hint = "somebody else made it at the same moment: run weir again";
+      break;
+    case outcome::too_large:
+      e.hint = "a smaller objects_per_request in the profile helps";
+      break;
+    case outcome::server_fault:
+      e.hint = "see NetBox's log for its traceback";
+      break;
+    case outcome::data:
+      e.code = error_code::data;
+      break;
     case outcome::cancelled:
       e.what = tried + ": not sent, the run is being stopped";
       e.code = error_code::interrupted;

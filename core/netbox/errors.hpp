@@ -13,9 +13,9 @@ namespace weir::netbox {
 
 // The body of a refused list request. At most one of by_index and by_id has members.
 struct blame {
-  std::string detail;                                          // NetBox's summary, or the whole message
-  std::vector<std::pair<std::size_t, std::string>> by_index;   // POST
-  std::vector<std::pair<std::uint64_t, std::string>> by_id;    // PATCH, PUT, DELETE
+  std::string detail;                                         // NetBox's summary, or the whole message
+  std::vector<std::pair<std::size_t, std::string>> by_index;  // POST
+  std::vector<std::pair<std::uint64_t, std::string>> by_id;   // PATCH, PUT, DELETE
 };
 // Never fails: a body of another form becomes `detail`, shortened.
 blame parse_blame(std::string_view body);

@@ -21,23 +21,23 @@ enum class rule {
 enum class orphans { keep, mark, erase };
 
 struct kind {
-  std::string name;   // NetBox's content type, "virtualization.virtualmachine"
-  std::string path;   // below /api, "virtualization/virtual-machines"
-  std::string title;  // for people: "virtual machine"
+  std::string name;                                // NetBox's content type, "virtualization.virtualmachine"
+  std::string path;                                // below /api, "virtualization/virtual-machines"
+  std::string title;                               // for people: "virtual machine"
   std::vector<std::string> key;                    // the natural key's members; dotted ones address custom fields
   std::vector<std::vector<std::string>> adopt_by;  // other keys NetBox holds unique: an unclaimed match is taken over
   std::map<std::string, std::string> refs;         // field ► kind it points to
   std::set<std::string> times;                     // fields that hold an instant
   std::map<std::string, rule> rules;               // per field; custom fields by their dotted name
   rule default_rule = rule::always;
-  std::string label;             // the field that names an object to people
-  std::string mark;              // the field that says whose it is: equals the source's name; empty: shared, never deleted
+  std::string label;  // the field that names an object to people
+  std::string mark;   // the field that says whose it is: equals the source's name; empty: shared, never deleted
   netbox::orphans when_gone = netbox::orphans::keep;
-  std::set<std::string> skip_when_missing;         // refs without which an object is skipped (and counted), not failed
-  std::map<std::string, std::string> owned_tags;   // merge field ► dotted field that lists the members that are ours
-  std::map<std::string, std::string> frozen_while; // field ► count field: not compared while NetBox counts children
-  std::string requires_plugin;   // NetBox plugin that has it ("netbox_proxbox"); empty: NetBox itself
-  bool supporting = false;       // a look-up or container object: counted apart from what a stage is about
+  std::set<std::string> skip_when_missing;          // refs without which an object is skipped (and counted), not failed
+  std::map<std::string, std::string> owned_tags;    // merge field ► dotted field that lists the members that are ours
+  std::map<std::string, std::string> frozen_while;  // field ► count field: not compared while NetBox counts children
+  std::string requires_plugin;  // NetBox plugin that has it ("netbox_proxbox"); empty: NetBox itself
+  bool supporting = false;      // a look-up or container object: counted apart from what a stage is about
 
   rule rule_of(std::string const& field) const;
   // "virtualization.add_virtualmachine" for verb "add".

@@ -74,14 +74,25 @@ base::result<kind> to_kind(json const& j) {
   k.requires_plugin = j.value("requires_plugin", std::string{});
   k.supporting = j.value("supporting", false);
   auto const gone = j.value("orphans", std::string("keep"));
-  if (gone == "keep") k.when_gone = orphans::keep;
-  else if (gone == "mark") k.when_gone = orphans::mark;
-  else if (gone == "delete") k.when_gone = orphans::erase;
-  else return base::fail(base::error_code::config, "kind '" + k.name + "' has orphans '" + gone + "'", "one of: keep, mark, delete");
-  if (auto r = to_rule(j.value("default_rule", std::string("always")))) k.default_rule = *r; else return r.error();
+  if (gone == "keep")
+    k.when_gone = orphans::keep;
+  else if (gone == "mark")
+    k.when_gone = orphans::mark;
+  else if (gone == "delete")
+    k.when_gone = orphans::erase;
+  else
+    return base::fail(base::error_code::config, "kind '" + k.name + "' has orphans '" + gone + "'",
+                      "one of: keep, mark, delete");
+  if (auto r = to_rule(j.value("default_rule", std::string("always"))))
+    k.default_rule = *r;
+  else
+    return r.error();
   auto const rules = j.value("rules", std::map<std::string, std::string>{});
   for (auto const& [field, text] : rules) {
-    if (auto r = to_rule(text)) k.rules[field] = *r; else return r.error();
+    if (auto r = to_rule(text))
+      k.rules[field] = *r;
+    else
+      return r.error();
   }
   return k;
 }
@@ -132,14 +143,14 @@ base::result<void> registry::add(kind k, std::string const& by) {
   if (auto const* known = find(k.name)) {
     if (known->path == k.path && known->key == k.key) return {};
     return base::fail(base::error_code::config,
-                      by + " defines the kind " + k.name + " with path " + k.path + ", "  +
+                      by + " defines the kind " + k.name + " with path " + k.path + ", " +
                           "which is not what is known already (path " + known->path + ")",
                       "two definitions of one kind must agree in path and key");
   }
   for (auto const& [field, target] : k.refs)
     if (!find(target) && target != k.name)
       return base::fail(base::error_code::config, by + ": the kind " + k.name + " refers by '" + field +
-                        "' to the kind " + target + ", which nobody defines");
+                                                      "' to the kind " + target + ", which nobody defines");
   auto name = k.name;
   kinds_.emplace(std::move(name), std::move(k));
   return {};

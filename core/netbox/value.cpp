@@ -38,8 +38,10 @@ void canonical_time(json& v) {
 json tag_slugs(json const& list) {
   std::vector<std::string> slugs;
   for (auto const& tag : list) {
-    if (tag.is_string()) slugs.push_back(tag.get<std::string>());
-    else if (tag.is_object() && tag.contains("slug")) slugs.push_back(tag.at("slug").get<std::string>());
+    if (tag.is_string())
+      slugs.push_back(tag.get<std::string>());
+    else if (tag.is_object() && tag.contains("slug"))
+      slugs.push_back(tag.at("slug").get<std::string>());
   }
   std::sort(slugs.begin(), slugs.end());
   slugs.erase(std::unique(slugs.begin(), slugs.end()), slugs.end());
@@ -49,14 +51,16 @@ json tag_slugs(json const& list) {
 std::string_view trimmed(std::string_view text) {
   constexpr auto blanks = " \t\r\n\v\f";
   auto const from = text.find_first_not_of(blanks);
-  return from == std::string_view::npos ? std::string_view{} : text.substr(from, text.find_last_not_of(blanks) + 1 - from);
+  return from == std::string_view::npos ? std::string_view{}
+                                        : text.substr(from, text.find_last_not_of(blanks) + 1 - from);
 }
 
 bool blank(json const& v) { return v.is_null() || (v.is_string() && trimmed(v.get_ref<std::string const&>()).empty()); }
 
 }  // namespace
 
-json normalise(kind const& k, json const& raw, std::function<std::uint64_t(std::uint64_t, std::string const&)> const& id_of) {
+json normalise(kind const& k, json const& raw,
+               std::function<std::uint64_t(std::uint64_t, std::string const&)> const& id_of) {
   json out = json::object();
   for (auto const& [name, value] : raw.items()) {
     if (name == "tags" && value.is_array()) {
@@ -80,9 +84,12 @@ json normalise(kind const& k, json const& raw, std::function<std::uint64_t(std::
 json normalise_desired(kind const& k, json fields) {
   if (!fields.is_object()) return json::object();
   for (auto const& [name, value] : fields.items()) {
-    if (name == "tags" && value.is_array()) value = tag_slugs(value);
-    else if (k.times.contains(name)) canonical_time(value);
-    else value = canonical_number(value);
+    if (name == "tags" && value.is_array())
+      value = tag_slugs(value);
+    else if (k.times.contains(name))
+      canonical_time(value);
+    else
+      value = canonical_number(value);
   }
   return fields;
 }
@@ -91,7 +98,8 @@ bool same(json const& a, json const& b) {
   if (a == b) return true;
   if (blank(a) && blank(b)) return true;
   // Django REST framework strips the text it is sent.
-  if (a.is_string() && b.is_string()) return trimmed(a.get_ref<std::string const&>()) == trimmed(b.get_ref<std::string const&>());
+  if (a.is_string() && b.is_string())
+    return trimmed(a.get_ref<std::string const&>()) == trimmed(b.get_ref<std::string const&>());
   double x = 0, y = 0;
   // Only a number and its text form: two different texts are two different texts ("1" and "01").
   if ((a.is_number() || b.is_number()) && as_number(a, x) && as_number(b, y)) return x == y;

@@ -25,17 +25,18 @@ class services {
   virtual ~services() = default;
   virtual std::string const& source_name() const = 0;
   virtual bool dry() const = 0;
-  virtual bool cancelled() const = 0;                                                               // [any]
-  virtual void progress(std::uint64_t done, std::uint64_t total, std::string_view note) = 0;        // [any]
-  virtual void log(base::log::level l, std::string_view message) = 0;                               // [any]
-  virtual void notice(base::log::level l, std::string_view message, std::string_view hint) = 0;     // [any]
-  virtual base::result<void> emit(std::string_view kind, std::string_view key_json, std::string_view fields_json) = 0;  // [any]
+  virtual bool cancelled() const = 0;                                                            // [any]
+  virtual void progress(std::uint64_t done, std::uint64_t total, std::string_view note) = 0;     // [any]
+  virtual void log(base::log::level l, std::string_view message) = 0;                            // [any]
+  virtual void notice(base::log::level l, std::string_view message, std::string_view hint) = 0;  // [any]
+  virtual base::result<void> emit(std::string_view kind, std::string_view key_json,
+                                  std::string_view fields_json) = 0;  // [any]
   virtual base::result<void> complete(std::string_view kind, std::string_view scope_json) = 0;
-  virtual fetched fetch(std::string_view target) = 0;                                               // [any]
+  virtual fetched fetch(std::string_view target) = 0;  // [any]
   // Asynchronous: `done` may be called on any thread. The host side of fetch_many bounds nothing itself: the source's
   // gate does.
   virtual void fetch_async(std::string target, std::function<void(fetched)> done) = 0;
-  virtual fetched netbox_read(std::string_view target) = 0;                                         // [any]
+  virtual fetched netbox_read(std::string_view target) = 0;  // [any]
   virtual fetched netbox_write(std::string_view method, std::string_view target, std::string_view body) = 0;
 };
 

@@ -22,8 +22,8 @@ struct loaded_stage {
 };
 
 struct load_report {
-  std::vector<loaded_stage> stages;    // in dependency order
-  std::vector<base::error> problems;   // one per file or stage that was refused; each names the file and both sides
+  std::vector<loaded_stage> stages;   // in dependency order
+  std::vector<base::error> problems;  // one per file or stage that was refused; each names the file and both sides
 };
 
 // `path`: directories (every *.so in them, by name) and single files. A directory that is missing is no problem.

@@ -113,8 +113,10 @@ class backups {
       std::string down;
       for (auto const& [node, is_online] : online) {
         if (!only.empty() && std::find(only.begin(), only.end(), node) == only.end()) continue;
-        if (is_online) s.nodes.push_back(node);
-        else down += (down.empty() ? "" : ", ") + node;
+        if (is_online)
+          s.nodes.push_back(node);
+        else
+          down += (down.empty() ? "" : ", ") + node;
       }
       // First the nodes that say they have it.
       auto const& has = usable[s.name];
@@ -132,9 +134,10 @@ class backups {
       out.push_back(std::move(s));
     }
     if (configured.empty()) {
-      r.notice(level::warn, "/storage is empty: the token sees no storage, so no backups",
-               "give the token Datastore.Audit and Datastore.Allocate on /storage, or Datastore.AllocateSpace there and "
-               "VM.Backup on /vms; with privilege separation the token needs its own ACL");
+      r.notice(
+          level::warn, "/storage is empty: the token sees no storage, so no backups",
+          "give the token Datastore.Audit and Datastore.Allocate on /storage, or Datastore.AllocateSpace there and "
+          "VM.Backup on /vms; with privilege separation the token needs its own ACL");
     } else if (out.empty()) {
       r.notice(level::info, "none of the storages that the token sees holds backups");
     }
@@ -143,7 +146,8 @@ class backups {
 
   static request ask(storage& s, std::string const& node) {
     return {&s, node,
-            "/nodes/" + proxmox::url_segment(node) + "/storage/" + proxmox::url_segment(s.name) + "/content?content=backup"};
+            "/nodes/" + proxmox::url_segment(node) + "/storage/" + proxmox::url_segment(s.name) +
+                "/content?content=backup"};
   }
 
   // A shared storage shows the same on every node: one is enough. A local one is another on each.
@@ -195,7 +199,8 @@ class backups {
     auto const volume = proxmox::parse_backup_volume(volid);
     if (!volume) {
       s.whole = false;
-      r.notice(level::error, "storage " + s.name + ": a backup's volid is '" + volid.substr(0, 80) + "'; " + left_alone);
+      r.notice(level::error,
+               "storage " + s.name + ": a backup's volid is '" + volid.substr(0, 80) + "'; " + left_alone);
       return;
     }
     auto vmid = proxmox::vmid(row);
@@ -261,7 +266,8 @@ class backups {
       bool const unread = !asked.fault.empty();
       r.notice(level::warn,
                "storage " + s.name + " showed " + std::to_string(s.seen) + " backups, and the token may not see all: " +
-                   (unread ? "its rights could not be read (" + asked.fault + ")" : "it lacks " + lacks) + "; " + left_alone,
+                   (unread ? "its rights could not be read (" + asked.fault + ")" : "it lacks " + lacks) + "; " +
+                   left_alone,
                "give the token " + lacks + "; with privilege separation the token needs its own ACL");
       return;
     }
@@ -272,7 +278,9 @@ class backups {
   }
 
   static void say(run& r, tallies const& t) {
-    auto const backups_of = [](std::size_t n) { return n == 1 ? std::string{"1 backup"} : std::to_string(n) + " backups"; };
+    auto const backups_of = [](std::size_t n) {
+      return n == 1 ? std::string{"1 backup"} : std::to_string(n) + " backups";
+    };
     std::size_t undefined = 0;
     std::string which;
     for (auto const& [format, count] : t.formats) {
@@ -280,13 +288,14 @@ class backups {
         undefined += count;
         which += (which.empty() ? "" : ", ") + format + " " + std::to_string(count);
       } else {
-        r.notice(level::warn, backups_of(count) + (format.empty() ? " without a format" : " of the format '" + format + "'") +
+        r.notice(level::warn, backups_of(count) +
+                                  (format.empty() ? " without a format" : " of the format '" + format + "'") +
                                   ", which weir does not know: written as 'undefined'");
       }
     }
     if (undefined != 0) {
-      r.notice(level::info,
-               backups_of(undefined) + " written with the format 'undefined', netbox-proxbox has no other for them: " + which);
+      r.notice(level::info, backups_of(undefined) +
+                                " written with the format 'undefined', netbox-proxbox has no other for them: " + which);
     }
     if (t.no_guest != 0) r.notice(level::info, backups_of(t.no_guest) + " left out: of no guest (no vmid)");
   }

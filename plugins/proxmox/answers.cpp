@@ -76,8 +76,8 @@ std::optional<std::int64_t> vmid(json const& object) {
 
 std::vector<json> rows(json list, std::string_view target) {
   if (!list.is_array()) {
-    throw source_error("the answer of " + std::string{target} + " holds " + list.type_name() + " where a list was expected",
-                       200);
+    throw source_error(
+        "the answer of " + std::string{target} + " holds " + list.type_name() + " where a list was expected", 200);
   }
   std::vector<json> out;
   out.reserve(list.size());
@@ -91,9 +91,10 @@ cluster_state read_cluster(run const& r) {
   static constexpr std::string_view target = "/cluster/status";
   reply const answer = r.try_fetch(target);
   if (!answer.ok()) {
-    std::string const hint = answer.http_status() == 403 ? "the token needs Sys.Audit on / (the role PVEAuditor has it); "
-                                                           "with privilege separation the token needs its own ACL"
-                                                         : "";
+    std::string const hint = answer.http_status() == 403
+                                 ? "the token needs Sys.Audit on / (the role PVEAuditor has it); "
+                                   "with privilege separation the token needs its own ACL"
+                                 : "";
     throw source_error(std::string{answer.error()}, answer.http_status(), hint);
   }
   cluster_state out;
@@ -125,7 +126,9 @@ privileges::privileges(json const& data) {
   }
 }
 
-bool privileges::listed(std::string_view path) const { return std::find(paths_.begin(), paths_.end(), path) != paths_.end(); }
+bool privileges::listed(std::string_view path) const {
+  return std::find(paths_.begin(), paths_.end(), path) != paths_.end();
+}
 
 privileges::grant const* privileges::find(std::string_view path, std::string_view privilege) const {
   auto const found = std::find_if(grants_.begin(), grants_.end(),

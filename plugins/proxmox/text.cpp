@@ -12,7 +12,9 @@ namespace weir::proxmox {
 namespace {
 
 constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-constexpr bool is_blank(char c) noexcept { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f'; }
+constexpr bool is_blank(char c) noexcept {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
+}
 
 std::string_view trim(std::string_view t) noexcept {
   while (!t.empty() && is_blank(t.front())) t.remove_prefix(1);
@@ -75,9 +77,12 @@ std::string hex(std::uint32_t n, int digits) {
 
 std::string_view to_text(guest g) noexcept {
   switch (g) {
-    case guest::qemu: return "qemu";
-    case guest::lxc: return "lxc";
-    case guest::unknown: break;
+    case guest::qemu:
+      return "qemu";
+    case guest::lxc:
+      return "lxc";
+    case guest::unknown:
+      break;
   }
   return "undefined";
 }
@@ -161,13 +166,32 @@ std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
   unsigned shift = 0;
   if (!text.empty()) {
     switch (text.front()) {
-      case 'B': case 'b': shift = 0; break;
-      case 'K': case 'k': shift = 10; break;
-      case 'M': case 'm': shift = 20; break;
-      case 'G': case 'g': shift = 30; break;
-      case 'T': case 't': shift = 40; break;
-      case 'P': case 'p': shift = 50; break;
-      default: return std::nullopt;
+      case 'B':
+      case 'b':
+        shift = 0;
+        break;
+      case 'K':
+      case 'k':
+        shift = 10;
+        break;
+      case 'M':
+      case 'm':
+        shift = 20;
+        break;
+      case 'G':
+      case 'g':
+        shift = 30;
+        break;
+      case 'T':
+      case 't':
+        shift = 40;
+        break;
+      case 'P':
+      case 'p':
+        shift = 50;
+        break;
+      default:
+        return std::nullopt;
     }
     text.remove_prefix(1);
   }
@@ -259,8 +283,10 @@ std::string first_line(std::string_view text, std::size_t most) {
     std::string line;
     for (char const c : trim(text.substr(0, end))) {
       auto const byte = static_cast<unsigned char>(c);
-      if (byte == '\t') line.push_back(' ');
-      else if (byte >= 0x20 && byte != 0x7f) line.push_back(c);
+      if (byte == '\t')
+        line.push_back(' ');
+      else if (byte >= 0x20 && byte != 0x7f)
+        line.push_back(c);
     }
     if (std::string_view const kept = trim(line); !kept.empty()) return std::string{trim(cut(kept, most))};
     if (end == text.npos) break;
@@ -277,8 +303,8 @@ std::optional<std::string> to_utc(std::int64_t seconds) {
   auto const in_day = static_cast<int>(seconds % 86400);
   std::array<char, 64> out{};
   std::snprintf(out.data(), out.size(), "%04d-%02u-%02uT%02d:%02d:%02dZ", static_cast<int>(date.year()),
-                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), in_day / 3600,
-                in_day / 60 % 60, in_day % 60);
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), in_day / 3600, in_day / 60 % 60,
+                in_day % 60);
   return std::string{out.data()};
 }
 
@@ -286,7 +312,8 @@ std::string url_segment(std::string_view text) {
   static constexpr std::string_view digits = "0123456789ABCDEF";
   std::string out;
   for (char const c : text) {
-    if (is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.' || c == '~') {
+    if (is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.' ||
+        c == '~') {
       out.push_back(c);
     } else {
       auto const byte = static_cast<unsigned char>(c);
@@ -298,11 +325,11 @@ std::string url_segment(std::string_view text) {
 
 format_choice to_format(std::string_view f) noexcept {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 20> table{{
-      {"pbs-vm", "pbs-vm"}, {"pbs-ct", "pbs-ct"},    {"vma.zst", "zst"},       {"zst", "zst"},      {"tar.zst", "tzst"},
-      {"tzst", "tzst"},     {"tar.gz", "tgz"},       {"tgz", "tgz"},           {"tar.bz2", "tbz"},  {"tbz", "tbz"},
-      {"tar", "tar"},       {"qcow2", "qcow2"},      {"raw", "raw"},           {"iso", "iso"},      {"vma", "undefined"},
-      {"vma.gz", "undefined"}, {"vma.lzo", "undefined"}, {"vma.bz2", "undefined"}, {"tar.lzo", "undefined"},
-      {"", "undefined"},
+      {"pbs-vm", "pbs-vm"},     {"pbs-ct", "pbs-ct"},     {"vma.zst", "zst"},       {"zst", "zst"},
+      {"tar.zst", "tzst"},      {"tzst", "tzst"},         {"tar.gz", "tgz"},        {"tgz", "tgz"},
+      {"tar.bz2", "tbz"},       {"tbz", "tbz"},           {"tar", "tar"},           {"qcow2", "qcow2"},
+      {"raw", "raw"},           {"iso", "iso"},           {"vma", "undefined"},     {"vma.gz", "undefined"},
+      {"vma.lzo", "undefined"}, {"vma.bz2", "undefined"}, {"tar.lzo", "undefined"}, {"", "undefined"},
   }};
   for (auto const& [theirs, choice] : table) {
     if (theirs == f) return {choice, !f.empty()};

@@ -24,8 +24,8 @@ struct guest {
   std::string node;
   std::string name;  // as NetBox shall have it; empty: Proxmox VE does not say
   json row;
-  json config;              // null: not read
-  bool node_down = false;   // the cluster says so: what it tells of the guest is stale
+  json config;             // null: not read
+  bool node_down = false;  // the cluster says so: what it tells of the guest is stale
 };
 
 std::string lower(std::string_view text) {
@@ -91,7 +91,7 @@ class virtual_machines {
  private:
   struct listing {
     std::vector<guest> guests;
-    bool whole = true;      // every row was understood
+    bool whole = true;  // every row was understood
     bool has_nodes = false;
   };
 
@@ -175,11 +175,13 @@ class virtual_machines {
     for (auto const& [i, why] : unreadable) failed.add(std::to_string(of[i]->vmid));
     static constexpr auto left_alone = "what NetBox holds of their disks and notes is left as it is";
     if (down.count() != 0) {
-      r.notice(level::info, guests(down.count()) + " on nodes that are not online (" + down.text() + "): " + left_alone);
+      r.notice(level::info,
+               guests(down.count()) + " on nodes that are not online (" + down.text() + "): " + left_alone);
     }
     if (refused.count() != 0) {
-      r.notice(level::warn, "the token may not read the configuration of " + guests(refused.count()) + " (" +
-                                refused.text() + "), VM.Audit is missing: " + left_alone,
+      r.notice(level::warn,
+               "the token may not read the configuration of " + guests(refused.count()) + " (" + refused.text() +
+                   "), VM.Audit is missing: " + left_alone,
                "give the token VM.Audit on /vms (the role PVEAuditor has it)");
     }
     if (failed.count() != 0) {
@@ -209,12 +211,14 @@ class virtual_machines {
       taken.insert(lower(g.name));
     }
     if (longer.count() != 0) {
-      r.notice(level::warn, "the names of " + guests(longer.count()) + " are longer than NetBox's 64 characters and were cut: " +
-                                longer.text());
+      r.notice(level::warn, "the names of " + guests(longer.count()) +
+                                " are longer than NetBox's 64 characters and were cut: " + longer.text());
     }
     if (doubled.count() != 0) {
-      r.notice(level::warn, guests(doubled.count()) + " with a name that another guest of the cluster has, which NetBox refuses; "
-                                "got their vmid added: " + doubled.text());
+      r.notice(level::warn, guests(doubled.count()) +
+                                " with a name that another guest of the cluster has, which NetBox refuses; "
+                                "got their vmid added: " +
+                                doubled.text());
     }
   }
 
@@ -223,12 +227,17 @@ class virtual_machines {
     proxmox::emit_source_field(r, {"virtualization.virtualmachine"});
     auto const field = [&](char const* name, char const* type, char const* label, char const* description) {
       emit(r, "extras.customfield", {{"name", name}},
-           {{"type", type}, {"object_types", on}, {"label", label}, {"description", description},
-            {"filter_logic", "exact"}, {"ui_editable", "no"}});
+           {{"type", type},
+            {"object_types", on},
+            {"label", label},
+            {"description", description},
+            {"filter_logic", "exact"},
+            {"ui_editable", "no"}});
     };
     field("proxmox_vm_id", "integer", "Proxmox VMID", "The guest's number in its Proxmox cluster");
     field("proxmox_vm_type", "text", "Proxmox type", "qemu (virtual machine) or lxc (container)");
-    field("proxmox_tags", "text", "Proxmox tags", "Slugs of the tags that come from Proxmox VE; the others are people's");
+    field("proxmox_tags", "text", "Proxmox tags",
+          "Slugs of the tags that come from Proxmox VE; the others are people's");
 
     auto const has = [&](proxmox::guest type) {
       return std::any_of(list.begin(), list.end(), [&](guest const& g) { return g.type == type; });
@@ -319,7 +328,8 @@ class virtual_machines {
   void add_disk(guest const& g, json& fields, json& created) const {
     auto const largest = in_units(g.row, "maxdisk");
     if (!g.config.is_object()) {
-      // maxdisk is the first disk's only: better than nothing for a new object, worse than what NetBox has of an old one.
+      // maxdisk is the first disk's only: better than nothing for a new object, worse than what NetBox has of an old
+      // one.
       if (largest) created["disk"] = *largest;
       return;
     }
@@ -333,30 +343,40 @@ class virtual_machines {
         any = true;
       }
     }
-    if (auto const disk = in_units(sum); any && disk) fields["disk"] = *disk;
-    else if (largest) fields["disk"] = *largest;
+    if (auto const disk = in_units(sum); any && disk)
+      fields["disk"] = *disk;
+    else if (largest)
+      fields["disk"] = *largest;
   }
 
   void emit_guest(run& r, guest const& g, std::string const& cluster) const {
     json fields = json::object();
     json created{{"role", role_key(g.type)}};
 
-    if (!g.name.empty()) fields["name"] = g.name;
-    else created["name"] = "vm-" + std::to_string(g.vmid);
+    if (!g.name.empty())
+      fields["name"] = g.name;
+    else
+      created["name"] = "vm-" + std::to_string(g.vmid);
 
     std::string const state = proxmox::text(g.row, "status");
-    if (!g.node_down && state == "running") fields["status"] = "active";
-    else if (!g.node_down && state == "stopped") fields["status"] = "offline";
-    else if (!g.node_down && (state == "paused" || state == "suspended")) fields["status"] = "paused";
-    else created["status"] = "offline";
+    if (!g.node_down && state == "running")
+      fields["status"] = "active";
+    else if (!g.node_down && state == "stopped")
+      fields["status"] = "offline";
+    else if (!g.node_down && (state == "paused" || state == "suspended"))
+      fields["status"] = "paused";
+    else
+      created["status"] = "offline";
 
     fields["cluster"] = proxmox::cluster_key(r.source(), cluster);
     if (!g.node.empty()) fields["device"] = proxmox::device_key(r.source(), g.node);
 
     if (auto const n = proxmox::number(g.row, "maxcpu"); n && *n >= 0.01 && *n < 10000) {
       double const hundredths = std::round(*n * 100);  // NetBox keeps two decimals
-      if (std::fmod(hundredths, 100) == 0) fields["vcpus"] = static_cast<std::int64_t>(hundredths / 100);
-      else fields["vcpus"] = hundredths / 100;
+      if (std::fmod(hundredths, 100) == 0)
+        fields["vcpus"] = static_cast<std::int64_t>(hundredths / 100);
+      else
+        fields["vcpus"] = hundredths / 100;
     }
     if (auto const n = in_units(g.row, "maxmem")) fields["memory"] = *n;
     add_disk(g, fields, created);
@@ -394,7 +414,8 @@ class virtual_machines {
       return;
     }
     if (!cluster.quorate) {
-      r.notice(level::warn, "the cluster " + cluster.name + " has no quorum" + not_gone, "look at `pvecm status` on a node");
+      r.notice(level::warn, "the cluster " + cluster.name + " has no quorum" + not_gone,
+               "look at `pvecm status` on a node");
       return;
     }
     auto const asked = proxmox::read_privileges(r);

@@ -5,12 +5,11 @@
 namespace {
 
 struct pools {
-  static constexpr weir::info about{
-      .id = "pools",
-      .version = "1.0.0",
-      .title = "Proxmox pools as tags",
-      .kinds_json = R"(["extras.tag"])",
-      .options_schema = R"({"type":"object","additionalProperties":false,
+  static constexpr weir::info about{.id = "pools",
+                                    .version = "1.0.0",
+                                    .title = "Proxmox pools as tags",
+                                    .kinds_json = R"(["extras.tag"])",
+                                    .options_schema = R"({"type":"object","additionalProperties":false,
                             "properties":{"prefix":{"type":"string","default":"pool-"}}})"};
 
   explicit pools(weir::context const& c) : prefix_(weir::options(c).value("prefix", "pool-")) {}

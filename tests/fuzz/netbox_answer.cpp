@@ -1,4 +1,5 @@
-// Any bytes may be NetBox's answer: blame is found or not, and values in weir's form stay the same when brought into it again.
+// Any bytes may be NetBox's answer: blame is found or not, and values in weir's form stay the same when brought into it
+// again.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

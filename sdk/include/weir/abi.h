@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WEIR_ABI_MAJOR 1 /* breaks: a new symbol name, new structs */
-#define WEIR_ABI_MINOR 0 /* additions: new members at the end of a struct */
+#define WEIR_ABI_MAJOR 1  /* breaks: a new symbol name, new structs */
+#define WEIR_ABI_MINOR 0  /* additions: new members at the end of a struct */
 #ifndef WEIR_TARGET_MINOR /* what this plugin needs at least; pin the lowest that does */
 #define WEIR_TARGET_MINOR WEIR_ABI_MINOR
 #endif
@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 typedef struct weir_str {
-  const char *ptr; /* may be null only where len is 0 */
+  char const* ptr; /* may be null only where len is 0 */
   size_t len;      /* bytes; the text is not zero-terminated */
 } weir_str;
 
@@ -57,54 +57,54 @@ enum { WEIR_TRACE = 0, WEIR_DEBUG = 1, WEIR_INFO = 2, WEIR_WARN = 3, WEIR_ERROR 
 /* An answer of the source or of NetBox. Owned by the host; give it back with release(), exactly once. */
 typedef struct weir_reply {
   weir_head h;
-  void *ctx;
+  void* ctx;
   uint32_t http_status; /* 0: no answer came (refused, timed out, cut) */
   uint32_t reserved0;
   weir_str body;  /* as it came, decompressed; lives until release() */
   weir_str error; /* empty on success, else one line for people: what was tried, what came back */
-  void (*release)(const struct weir_reply *self); /* [any] */
+  void (*release)(const struct weir_reply* self); /* [any] */
 } weir_reply;
 
 /* The host, from create() until destroy() has returned. */
 typedef struct weir_host {
   weir_head h;
-  void *ctx;
-  const char *version; /* weir's version, zero-terminated */
-  void (*log)(const struct weir_host *, int32_t level, weir_str message); /* [any] */
+  void* ctx;
+  char const* version;                                                   /* weir's version, zero-terminated */
+  void (*log)(const struct weir_host*, int32_t level, weir_str message); /* [any] */
   /* [stage] The reason of the error status that this call is about to return; `hint` says what to do, may be empty. */
-  void (*fail)(const struct weir_host *, weir_str message, weir_str hint);
+  void (*fail)(const struct weir_host*, weir_str message, weir_str hint);
   /* [any] A table of further functions by its id, e.g. WEIR_EXT_NETBOX; null if this host does not have it. */
-  const void *(*extension)(const struct weir_host *, const char *id);
+  void const* (*extension)(const struct weir_host*, char const* id);
 } weir_host;
 
 /* One collect(): a stage reads one source. Valid only inside collect(). */
 typedef struct weir_run {
   weir_head h;
-  void *ctx;
+  void* ctx;
   uint32_t dry; /* 1: `weir plan`, nothing will be written */
   uint32_t reserved0;
-  const char *source; /* the source's name in the configuration, zero-terminated */
-  int32_t (*cancelled)(const struct weir_run *); /* [any] non-zero: stop; never blocks */
-  void (*progress)(const struct weir_run *, uint64_t done, uint64_t total, weir_str note); /* [any] total 0: unknown */
+  char const* source;                           /* the source's name in the configuration, zero-terminated */
+  int32_t (*cancelled)(const struct weir_run*); /* [any] non-zero: stop; never blocks */
+  void (*progress)(const struct weir_run*, uint64_t done, uint64_t total, weir_str note); /* [any] total 0: unknown */
   /* [any] BLOCKS under back-pressure. One desired object: NetBox shall hold an object of `kind` with this natural key
    * and these fields. key_json holds exactly the kind's key members; a member named in the kind's refs holds the key
    * object of its target. fields_json holds the other fields that are known; a field left out is left as it is in
    * NetBox; its member "$create" holds fields that are written only when the object is new. Copied at once. */
-  weir_status (*emit)(const struct weir_run *, weir_str kind, weir_str key_json, weir_str fields_json);
+  weir_status (*emit)(const struct weir_run*, weir_str kind, weir_str key_json, weir_str fields_json);
   /* [stage] "All objects of this kind inside this scope have been emitted": only then may others that NetBox holds in
    * this scope, and that bear weir's mark, be taken for gone. scope_json: {"field": value, ...}, all must be equal. */
-  weir_status (*complete)(const struct weir_run *, weir_str kind, weir_str scope_json);
+  weir_status (*complete)(const struct weir_run*, weir_str kind, weir_str scope_json);
   /* [any] BLOCKS. GET `target` (path and query) from this run's source; the host does authentication, TLS, pacing and
    * retries. WEIR_OK: answered 2xx. WEIR_E_SOURCE: *out says why. *out is set (release it) in both cases, and null
    * with any other status. */
-  weir_status (*fetch)(const struct weir_run *, weir_str target, const weir_reply **out);
+  weir_status (*fetch)(const struct weir_run*, weir_str target, weir_reply const** out);
   /* [stage] BLOCKS until all have been answered. The host reads several at once and calls `got` on this thread, in any
    * order, once per target; `got` releases its reply. A non-zero return of `got` stops the rest and is returned. */
-  weir_status (*fetch_many)(const struct weir_run *, const weir_str *targets, size_t count,
-                            weir_status (*got)(void *user, size_t index, weir_status, const weir_reply *), void *user);
+  weir_status (*fetch_many)(const struct weir_run*, weir_str const* targets, size_t count,
+                            weir_status (*got)(void* user, size_t index, weir_status, weir_reply const*), void* user);
   /* [any] Something the operator should know about this run: appears in the report with its hint. A stage that
    * returns WEIR_OK after notices at WEIR_WARN has succeeded. At WEIR_ERROR the run ends with exit code 3. */
-  void (*notice)(const struct weir_run *, int32_t level, weir_str message, weir_str hint);
+  void (*notice)(const struct weir_run*, int32_t level, weir_str message, weir_str hint);
 } weir_run;
 
 /* Extension "weir.netbox/1": the shared, throttled NetBox client. Every request passes the same gate as weir's own.
@@ -114,36 +114,37 @@ typedef struct weir_netbox_v1 {
   weir_head h;
   /* [any] BLOCKS. GET; `target` is below /api, e.g. "/dcim/sites/?name=x". Same rules for *out as weir_run.fetch, with
    * WEIR_E_NETBOX. Mind that NetBox ignores a filter it does not know. */
-  weir_status (*read)(const weir_run *, weir_str target, const weir_reply **out);
+  weir_status (*read)(weir_run const*, weir_str target, weir_reply const** out);
   /* [stage] BLOCKS. method: "POST", "PATCH", "PUT" or "DELETE". While planning nothing is sent: the request is
    * recorded in the plan and *out is an empty reply with http_status 0 and WEIR_OK. */
-  weir_status (*write)(const weir_run *, weir_str method, weir_str target, weir_str body_json, const weir_reply **out);
+  weir_status (*write)(weir_run const*, weir_str method, weir_str target, weir_str body_json, weir_reply const** out);
 } weir_netbox_v1;
 
 /* One stage. All text is owned by the plugin, in static storage, zero-terminated. */
 typedef struct weir_stage {
   weir_head h;
-  const char *id;             /* [a-z][a-z0-9-]*, unique among all loaded plugins */
-  const char *version;
-  const char *title;          /* a few words for people */
-  const char *needs;          /* ids of stages that must come first, separated by spaces; "" for none */
-  const char *source_type;    /* "proxmox", "rest", ...; "" for a stage that reads no source and runs once */
-  const char *kinds_json;     /* JSON array: kinds that NetBox itself does not have, and ids of built-in ones used */
-  const char *options_schema; /* JSON Schema (draft 7) of its options; null: takes none */
-  weir_status (*create)(const weir_host *, weir_str options_json, void **self); /* [stage] options passed the schema */
-  weir_status (*collect)(void *self, const weir_run *);                        /* [stage] */
-  void (*destroy)(void *self);                                                 /* [stage] */
+  char const* id; /* [a-z][a-z0-9-]*, unique among all loaded plugins */
+  char const* version;
+  char const* title;          /* a few words for people */
+  char const* needs;          /* ids of stages that must come first, separated by spaces; "" for none */
+  char const* source_type;    /* "proxmox", "rest", ...; "" for a stage that reads no source and runs once */
+  char const* kinds_json;     /* JSON array: kinds that NetBox itself does not have, and ids of built-in ones used */
+  char const* options_schema; /* JSON Schema (draft 7) of its options; null: takes none */
+  weir_status (*create)(weir_host const*, weir_str options_json, void** self); /* [stage] options passed the schema */
+  weir_status (*collect)(void* self, weir_run const*);                         /* [stage] */
+  void (*destroy)(void* self);                                                 /* [stage] */
 } weir_stage;
 
 typedef struct weir_plugin {
   weir_head h;
-  const char *name, *version, *vendor;
-  const weir_stage *const *stages;
+  char const *name, *version, *vendor;
+  weir_stage const* const* stages;
   uint32_t stage_count;
   uint32_t reserved0;
 } weir_plugin;
 
-#define WEIR_HEAD(T) {(uint32_t)sizeof(T), WEIR_ABI_MAJOR, WEIR_TARGET_MINOR}
+#define WEIR_HEAD(T) \
+  { (uint32_t)sizeof(T), WEIR_ABI_MAJOR, WEIR_TARGET_MINOR }
 #if defined(__GNUC__)
 #define WEIR_EXPORT __attribute__((visibility("default")))
 #else

@@ -130,14 +130,22 @@ namespace detail {
 
 inline char const* status_text(weir_status s) noexcept {
   switch (s) {
-    case WEIR_OK: return "success";
-    case WEIR_CANCELLED: return "the run is being stopped";
-    case WEIR_E_INVALID: return "an argument is wrong: no JSON object, an unknown kind, or not exactly the kind's key";
-    case WEIR_E_SOURCE: return "the source refused or did not answer";
-    case WEIR_E_NETBOX: return "NetBox refused or did not answer";
-    case WEIR_E_MISUSE: return "the contract was broken, e.g. a [stage] function called on another thread";
-    case WEIR_E_NOMEM: return "out of memory";
-    default: return "the host failed";
+    case WEIR_OK:
+      return "success";
+    case WEIR_CANCELLED:
+      return "the run is being stopped";
+    case WEIR_E_INVALID:
+      return "an argument is wrong: no JSON object, an unknown kind, or not exactly the kind's key";
+    case WEIR_E_SOURCE:
+      return "the source refused or did not answer";
+    case WEIR_E_NETBOX:
+      return "NetBox refused or did not answer";
+    case WEIR_E_MISUSE:
+      return "the contract was broken, e.g. a [stage] function called on another thread";
+    case WEIR_E_NOMEM:
+      return "out of memory";
+    default:
+      return "the host failed";
   }
 }
 
@@ -247,8 +255,8 @@ class run {
     weir_status const s = r_->fetch(r_, str(target), &out);
     return detail::take(s, out, WEIR_E_SOURCE, "GET", target);
   }
-  // [stage] Many at once; the host does the concurrency. Calls got(index, reply const&) on this thread, once per target,
-  // in any order; a refusal is a value there. What `got` throws stops the rest and comes out here.
+  // [stage] Many at once; the host does the concurrency. Calls got(index, reply const&) on this thread, once per
+  // target, in any order; a refusal is a value there. What `got` throws stops the rest and comes out here.
   template <std::ranges::forward_range Targets, class Got>
   void fetch_many(Targets const& targets, Got&& got) const {
     using element = std::ranges::range_reference_t<Targets const>;
@@ -265,7 +273,8 @@ class run {
       std::exception_ptr thrown;
     } f{got, nullptr};
     // The C frame between must not see an exception: it is kept here and thrown again behind it.
-    auto const trampoline = [](void* user, std::size_t index, weir_status s, weir_reply const* r) noexcept -> weir_status {
+    auto const trampoline = [](void* user, std::size_t index, weir_status s,
+                               weir_reply const* r) noexcept -> weir_status {
       auto& to = *static_cast<frame*>(user);
       reply const answer{r, s};
       if (to.thrown) return WEIR_E_FAILED;
@@ -309,7 +318,9 @@ concept has_about = requires {
 template <class T>
 concept takes_context = std::constructible_from<T, context const&>;
 template <class T>
-concept collects = requires(T& t, run& r) { t.collect(r); };
+concept collects = requires(T& t, run& r) {
+  t.collect(r);
+};
 
 constexpr bool valid_id(std::string_view id) noexcept {
   if (id.empty() || id.front() < 'a' || id.front() > 'z') return false;
@@ -389,9 +400,9 @@ consteval weir_stage make_table() {
     static_assert(T::about.version != nullptr && T::about.title != nullptr && T::about.needs != nullptr &&
                       T::about.source_type != nullptr && T::about.kinds_json != nullptr,
                   "weir: a stage's info needs version and title; only options_schema may be null");
-    return {WEIR_HEAD(weir_stage),    T::about.id,         T::about.version,        T::about.title,
-            T::about.needs,           T::about.source_type, T::about.kinds_json,    T::about.options_schema,
-            &detail::create<T>,       &detail::collect<T>, &detail::destroy<T>};
+    return {WEIR_HEAD(weir_stage), T::about.id,          T::about.version,    T::about.title,
+            T::about.needs,        T::about.source_type, T::about.kinds_json, T::about.options_schema,
+            &detail::create<T>,    &detail::collect<T>,  &detail::destroy<T>};
   } else {
     return {};
   }
@@ -406,12 +417,12 @@ inline constexpr weir_stage const* tables[] = {&table<Ts>...};
 }  // namespace weir
 
 // Once per plugin, at namespace scope: the one exported symbol. WEIR_PLUGIN(name, version, vendor, stages...)
-#define WEIR_PLUGIN(NAME, VERSION, VENDOR, ...)                                                    \
-  constinit const weir_plugin weir_plugin_v1 = {WEIR_HEAD(weir_plugin),                            \
-                                                NAME,                                              \
-                                                VERSION,                                           \
-                                                VENDOR,                                            \
-                                                ::weir::detail::tables<__VA_ARGS__>,               \
-                                                static_cast<std::uint32_t>(                        \
-                                                    std::size(::weir::detail::tables<__VA_ARGS__>)), \
-                                                0}
+#define WEIR_PLUGIN(NAME, VERSION, VENDOR, ...)                                   \
+  constinit const weir_plugin weir_plugin_v1 = {                                  \
+      WEIR_HEAD(weir_plugin),                                                     \
+      NAME,                                                                       \
+      VERSION,                                                                    \
+      VENDOR,                                                                     \
+      ::weir::detail::tables<__VA_ARGS__>,                                        \
+      static_cast<std::uint32_t>(std::size(::weir::detail::tables<__VA_ARGS__>)), \
+      0}

@@ -239,7 +239,8 @@ class host {
           auto const name = k.get<std::string>();
           if (!kinds.contains(name)) violation("kinds_json names " + name + ", which is no built-in kind");
           listed.insert(name);
-        } else if (k.is_object() && k.contains("kind") && k.contains("path") && k.contains("key") && !k["key"].empty()) {
+        } else if (k.is_object() && k.contains("kind") && k.contains("path") && k.contains("key") &&
+                   !k["key"].empty()) {
           auto const name = k.at("kind").get<std::string>();
           kinds[name] = k;
           listed.insert(name);
@@ -285,10 +286,9 @@ class host {
       for (auto const& m : kind.at("key")) {
         auto const name = m.get<std::string>();
         auto const dot = name.find('.');
-        bool const doubled =
-            dot == name.npos ? fields.contains(name)
-                             : fields.contains(name.substr(0, dot)) &&
-                                   fields[name.substr(0, dot)].contains(name.substr(dot + 1));
+        bool const doubled = dot == name.npos ? fields.contains(name)
+                                              : fields.contains(name.substr(0, dot)) &&
+                                                    fields[name.substr(0, dot)].contains(name.substr(dot + 1));
         if (doubled) violation(where + ": " + name + " belongs into the key, not into the fields");
       }
       if (fields.contains("tags") &&
@@ -337,7 +337,8 @@ class host {
       l.owner = this;
       l.reply = {WEIR_HEAD(weir_reply), &l, c.http_status, 0, str(l.body), str(l.error), [](weir_reply const* r) {
                    auto& mine = *static_cast<lent*>(r->ctx);
-                   if (mine.released++ != 0) mine.owner->violation("the reply of " + mine.target + " was released twice");
+                   if (mine.released++ != 0)
+                     mine.owner->violation("the reply of " + mine.target + " was released twice");
                  }};
       return &l.reply;
     }
@@ -369,8 +370,10 @@ class host {
       auto const& k = kinds.at(name);
       check_fields(k, fields, where);
       if (fields.contains("$create")) {
-        if (fields["$create"].is_object()) check_fields(k, fields["$create"], where + ", $create");
-        else violation(where + ": $create is no object");
+        if (fields["$create"].is_object())
+          check_fields(k, fields["$create"], where + ", $create");
+        else
+          violation(where + ": $create is no object");
       }
       std::lock_guard const lock(mutex);
       auto const [at, is_new] = seen.try_emplace(name + dump(key), fields);
@@ -525,7 +528,8 @@ class host {
         if (!s.go_on("netbox write")) return WEIR_CANCELLED;
         std::string const t{view(target)};
         s.out.netbox_requests.push_back({std::string{view(method)}, t, std::string{view(body)}});
-        canned const c = s.run_table.dry != 0 ? canned{WEIR_OK, 0, {}, {}} : find(s.of.netbox_answers_, t, WEIR_E_NETBOX);
+        canned const c =
+            s.run_table.dry != 0 ? canned{WEIR_OK, 0, {}, {}} : find(s.of.netbox_answers_, t, WEIR_E_NETBOX);
         *to = s.lend(c, t);
         return c.status;
       };

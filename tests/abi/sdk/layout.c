@@ -4,9 +4,10 @@
 #include <assert.h>
 #endif
 
-static_assert(sizeof(void *) == 8, "the numbers below are those of 64-bit machines");
+static_assert(sizeof(void*) == 8, "the numbers below are those of 64-bit machines");
 static_assert(sizeof(weir_str) == 16 && offsetof(weir_str, len) == 8, "weir_str");
-static_assert(sizeof(weir_head) == 8 && offsetof(weir_head, abi_major) == 4 && offsetof(weir_head, abi_minor) == 6, "weir_head");
+static_assert(sizeof(weir_head) == 8 && offsetof(weir_head, abi_major) == 4 && offsetof(weir_head, abi_minor) == 6,
+              "weir_head");
 
 static_assert(offsetof(weir_reply, ctx) == 8, "weir_reply");
 static_assert(offsetof(weir_reply, http_status) == 16, "weir_reply");
@@ -56,8 +57,8 @@ static_assert(offsetof(weir_plugin, stages) == 32, "weir_plugin");
 static_assert(offsetof(weir_plugin, stage_count) == 40, "weir_plugin");
 static_assert(sizeof(weir_plugin) >= 48, "weir_plugin");
 
-static_assert(WEIR_OK == 0 && WEIR_CANCELLED == 1 && WEIR_E_FAILED == -1 && WEIR_E_INVALID == -2 && WEIR_E_SOURCE == -3 &&
-                  WEIR_E_NETBOX == -4 && WEIR_E_MISUSE == -5 && WEIR_E_NOMEM == -6,
+static_assert(WEIR_OK == 0 && WEIR_CANCELLED == 1 && WEIR_E_FAILED == -1 && WEIR_E_INVALID == -2 &&
+                  WEIR_E_SOURCE == -3 && WEIR_E_NETBOX == -4 && WEIR_E_MISUSE == -5 && WEIR_E_NOMEM == -6,
               "statuses are part of the contract");
 static_assert(WEIR_TRACE == 0 && WEIR_ERROR == 4, "levels are part of the contract");
 

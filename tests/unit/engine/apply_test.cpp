@@ -27,7 +27,7 @@ http::answer answer(outcome o, int status, json const& body) {
 
 // NetBox as the apply machine sees it: all or nothing, refuses some labels, names them or not.
 struct server {
-  std::set<std::string> bad;          // volume ids it refuses
+  std::set<std::string> bad;  // volume ids it refuses
   bool names_the_bad = true;
   std::map<std::string, object_id> rows;
   object_id next_id = 1000;
@@ -41,9 +41,12 @@ struct server {
     EXPECT_EQ(items.size(), r.objects);
     json errors = json::array();
     for (std::size_t i = 0; i < items.size(); ++i)
-      if (bad.contains(items[i].value("volume_id", ""))) errors.push_back({{"index", i}, {"errors", {{"volume_id", {"is bad"}}}}});
+      if (bad.contains(items[i].value("volume_id", "")))
+        errors.push_back({{"index", i}, {"errors", {{"volume_id", {"is bad"}}}}});
     if (!errors.empty())
-      return answer(outcome::data, 400, names_the_bad ? json{{"detail", "some could not be created."}, {"errors", errors}} : json{{"detail", "no"}});
+      return answer(
+          outcome::data, 400,
+          names_the_bad ? json{{"detail", "some could not be created."}, {"errors", errors}} : json{{"detail", "no"}});
     return commit(items);
   }
   http::answer commit(json const& items) {
@@ -64,11 +67,14 @@ struct apply_lab : lab {
     holds(vms, {vm(1, "web", 101)});
     std::vector<desired> wanted;
     for (int i = 0; i < count; ++i)
-      wanted.push_back(want({{"virtual_machine", vm_key(101)}, {"volume_id", "v" + std::to_string(i)}}, {{"storage", "nfs"}, {"size", i}}));
+      wanted.push_back(want({{"virtual_machine", vm_key(101)}, {"volume_id", "v" + std::to_string(i)}},
+                            {{"storage", "nfs"}, {"size", i}}));
     holds(backups, {}, wanted);
     plans.push_back(diff(backups, wanted));
   }
-  apply machine(std::size_t per_request = 50) { return apply(w, plans, {per_request, "pve-a", "backups", "weir run test", 8}); }
+  apply machine(std::size_t per_request = 50) {
+    return apply(w, plans, {per_request, "pve-a", "backups", "weir run test", 8});
+  }
 };
 
 void run(apply& m, server& s, std::size_t limit = 1000) {
@@ -179,7 +185,8 @@ TEST(apply, an_outage_defers_the_rest) {
   auto first = m.next();
   m.answered(first->number, s.serve(*first));
   auto second = m.next();
-  m.answered(second->number, answer(outcome::overload, 500, {{"error", "remaining connection slots"}, {"exception", "OperationalError"}}));
+  m.answered(second->number, answer(outcome::overload, 500,
+                                    {{"error", "remaining connection slots"}, {"exception", "OperationalError"}}));
   EXPECT_TRUE(m.finished());
   EXPECT_EQ(m.outcomes().at(backups).created, 50u);
   EXPECT_EQ(m.outcomes().at(backups).deferred, 70u);
@@ -191,7 +198,8 @@ TEST(apply, missing_permission_names_it) {
   apply_lab l(3);
   auto m = l.machine();
   auto first = m.next();
-  m.answered(first->number, answer(outcome::credentials, 403, {{"detail", "You do not have permission to perform this action."}}));
+  m.answered(first->number,
+             answer(outcome::credentials, 403, {{"detail", "You do not have permission to perform this action."}}));
   ASSERT_TRUE(m.stop_reason());
   EXPECT_EQ(m.stop_reason()->code, base::error_code::credentials);
   EXPECT_NE(m.stop_reason()->hint.find("netbox_proxbox.add_vmbackup"), std::string::npos) << m.stop_reason()->hint;
@@ -229,7 +237,9 @@ TEST(apply, children_of_what_could_not_be_made_fail_with_its_name) {
   ASSERT_TRUE(r);
   EXPECT_EQ(r->kind->name, "virtualization.cluster");
   EXPECT_FALSE(m.next()) << "children wait for their parents";
-  m.answered(r->number, answer(outcome::data, 400, {{"detail", "1 of 1"}, {"errors", {{{"index", 0}, {"errors", {{"name", {"is bad"}}}}}}}}));
+  m.answered(r->number,
+             answer(outcome::data, 400,
+                    {{"detail", "1 of 1"}, {"errors", {{{"index", 0}, {"errors", {{"name", {"is bad"}}}}}}}}));
   EXPECT_FALSE(m.next());
   EXPECT_TRUE(m.finished());
   ASSERT_EQ(m.failures().size(), 2u);
@@ -265,7 +275,11 @@ TEST(apply, a_deleted_object_that_is_gone_already_is_done) {
   auto const wanted = want({{"virtual_machine", vm_key(101)}, {"volume_id", "v0"}}, {{"storage", "nfs"}});
   std::vector<json> held;
   for (int i = 0; i < 2; ++i)
-    held.push_back({{"id", 5 + i}, {"virtual_machine", {{"id", 1}}}, {"volume_id", "gone" + std::to_string(i)}, {"storage", "nfs"}, {"custom_fields", {{"proxmox_source", "pve-a"}}}});
+    held.push_back({{"id", 5 + i},
+                    {"virtual_machine", {{"id", 1}}},
+                    {"volume_id", "gone" + std::to_string(i)},
+                    {"storage", "nfs"},
+                    {"custom_fields", {{"proxmox_source", "pve-a"}}}});
   l.holds(backups, held, {wanted});
   std::vector<kind_plan> plans;
   plans.push_back(l.diff(backups, {}, {R"({"custom_fields.proxmox_source":"pve-a"})"}));
@@ -273,7 +287,9 @@ TEST(apply, a_deleted_object_that_is_gone_already_is_done) {
   apply m(l.w, plans, {50, "pve-a", "backups", "x", 8});
   auto r = m.next();
   ASSERT_EQ(r->verb, method::del);
-  m.answered(r->number, answer(outcome::data, 400, {{"detail", "1 of 2 objects could not be found."}, {"errors", {{{"id", 5}, {"errors", {{"id", {"Object with ID 5 does not exist"}}}}}}}}));
+  m.answered(r->number, answer(outcome::data, 400,
+                               {{"detail", "1 of 2 objects could not be found."},
+                                {"errors", {{{"id", 5}, {"errors", {{"id", {"Object with ID 5 does not exist"}}}}}}}}));
   r = m.next();
   ASSERT_TRUE(r);
   EXPECT_EQ(r->objects, 1u);

@@ -28,7 +28,8 @@ TEST(diff, creates_with_key_and_fields_and_create_only_fields) {
   lab l;
   l.holds("virtualization.cluster", {cluster(7)});
   l.holds(vms, {});
-  auto const plan = l.diff(vms, {guest(101, "web", {{"$create", {{"comments", "made by weir"}, {"status", "offline"}}}})});
+  auto const plan =
+      l.diff(vms, {guest(101, "web", {{"$create", {{"comments", "made by weir"}, {"status", "offline"}}}})});
   ASSERT_EQ(plan.creates.size(), 1u);
   auto const b = body(plan.creates[0]);
   EXPECT_EQ(b.at("custom_fields").at("proxmox_vm_id"), 101);
@@ -78,7 +79,9 @@ TEST(diff, people_keep_their_tags_and_ours_come_and_go) {
   object["tags"] = {{{"slug", "weir"}}, {{"slug", "by-hand"}}, {{"slug", "old-in-proxmox"}}};
   object["custom_fields"]["proxmox_tags"] = "old-in-proxmox";
   l.holds(vms, {object});
-  auto const plan = l.diff(vms, {guest(101, "web", {{"tags", {"weir", "new-in-proxmox"}}, {"custom_fields", {{"proxmox_tags", "new-in-proxmox"}}}})});
+  auto const plan = l.diff(
+      vms, {guest(101, "web",
+                  {{"tags", {"weir", "new-in-proxmox"}}, {"custom_fields", {{"proxmox_tags", "new-in-proxmox"}}}})});
   ASSERT_EQ(plan.updates.size(), 1u);
   EXPECT_EQ(body(plan.updates[0]).at("tags"), json({"by-hand", "new-in-proxmox", "weir"}));
 }
@@ -86,15 +89,23 @@ TEST(diff, people_keep_their_tags_and_ours_come_and_go) {
 TEST(diff, a_set_in_another_order_is_the_same_set) {
   lab l;
   auto const wanted = want({{"name", "proxmox_source"}}, {{"type", "text"}, {"object_types", {"dcim.device"}}});
-  l.holds("extras.customfield", {{{"id", 3}, {"name", "proxmox_source"}, {"object_types", {"virtualization.virtualmachine", "dcim.device"}}}}, {wanted});
+  l.holds("extras.customfield",
+          {{{"id", 3}, {"name", "proxmox_source"}, {"object_types", {"virtualization.virtualmachine", "dcim.device"}}}},
+          {wanted});
   auto const plan = l.diff("extras.customfield", {wanted});
   EXPECT_EQ(plan.unchanged, 1u);
 }
 
 TEST(diff, object_types_are_merged_and_nothing_else_of_a_custom_field_is_touched) {
   lab l;
-  auto const wanted = want({{"name", "proxmox_source"}}, {{"type", "text"}, {"label", "Proxmox source"}, {"object_types", {"dcim.device"}}});
-  l.holds("extras.customfield", {{{"id", 3}, {"name", "proxmox_source"}, {"label", "named by people"}, {"object_types", {"virtualization.cluster"}}}}, {wanted});
+  auto const wanted = want({{"name", "proxmox_source"}},
+                           {{"type", "text"}, {"label", "Proxmox source"}, {"object_types", {"dcim.device"}}});
+  l.holds("extras.customfield",
+          {{{"id", 3},
+            {"name", "proxmox_source"},
+            {"label", "named by people"},
+            {"object_types", {"virtualization.cluster"}}}},
+          {wanted});
   auto const plan = l.diff("extras.customfield", {wanted});
   ASSERT_EQ(plan.updates.size(), 1u);
   EXPECT_EQ(body(plan.updates[0]), json({{"object_types", {"dcim.device", "virtualization.cluster"}}}));
@@ -172,11 +183,19 @@ TEST(diff, two_different_objects_with_one_key_are_reported) {
 
 desired backup(int vmid, int n) {
   return want({{"virtual_machine", vm_key(vmid)}, {"volume_id", "nfs:backup/" + std::to_string(n)}},
-              {{"storage", "nfs"}, {"creation_time", "2026-11-01T02:00:00+00:00"}, {"size", n}, {"custom_fields", {{"proxmox_source", "pve-a"}}}});
+              {{"storage", "nfs"},
+               {"creation_time", "2026-11-01T02:00:00+00:00"},
+               {"size", n},
+               {"custom_fields", {{"proxmox_source", "pve-a"}}}});
 }
 json held_backup(int id, int n, std::string const& storage = "nfs", json const& source = "pve-a") {
-  return {{"id", id}, {"virtual_machine", {{"id", 1}, {"name", "web"}}}, {"volume_id", "nfs:backup/" + std::to_string(n)}, {"storage", storage},
-          {"creation_time", "2026-11-01T02:00:00Z"}, {"size", n}, {"custom_fields", {{"proxmox_source", source}}}};
+  return {{"id", id},
+          {"virtual_machine", {{"id", 1}, {"name", "web"}}},
+          {"volume_id", "nfs:backup/" + std::to_string(n)},
+          {"storage", storage},
+          {"creation_time", "2026-11-01T02:00:00Z"},
+          {"size", n},
+          {"custom_fields", {{"proxmox_source", source}}}};
 }
 struct backup_lab : lab {
   backup_lab() {
@@ -205,7 +224,8 @@ TEST(diff, instants_are_compared_as_instants) {
 
 TEST(diff, deletes_what_is_ours_in_a_complete_scope_and_nothing_else) {
   backup_lab l;
-  l.have({held_backup(1, 1), held_backup(2, 2), held_backup(3, 3, "other"), held_backup(4, 4, "nfs", nullptr), held_backup(5, 5, "nfs", "pve-b")});
+  l.have({held_backup(1, 1), held_backup(2, 2), held_backup(3, 3, "other"), held_backup(4, 4, "nfs", nullptr),
+          held_backup(5, 5, "nfs", "pve-b")});
   auto const plan = l.diff(backups, {backup(101, 1)}, {nfs_scope});
   ASSERT_EQ(plan.deletes.size(), 1u);
   EXPECT_EQ(plan.deletes[0].object, 2u);

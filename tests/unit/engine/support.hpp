@@ -16,7 +16,8 @@ struct lab {
   diff_rules rules{"pve-a", "stage", 10, 20};
 
   lab() {
-    auto own = netbox::parse_kinds(R"([{"kind":"netbox_proxbox.vmbackup","path":"plugins/proxbox/backups","title":"backup",
+    auto own =
+        netbox::parse_kinds(R"([{"kind":"netbox_proxbox.vmbackup","path":"plugins/proxbox/backups","title":"backup",
       "key":["virtual_machine","volume_id"],"refs":{"virtual_machine":"virtualization.virtualmachine"},
       "times":["creation_time"],"label":"volume_id","mark":"custom_fields.proxmox_source","orphans":"delete",
       "skip_when_missing":["virtual_machine"],"requires_plugin":"netbox_proxbox"}])");
@@ -30,15 +31,20 @@ struct lab {
     for (auto const& o : objects) loading.add(o);
     loading.finish();
   }
-  kind_plan diff(std::string const& name, std::vector<desired> const& wanted, std::vector<std::string> const& scopes = {}) {
+  kind_plan diff(std::string const& name, std::vector<desired> const& wanted,
+                 std::vector<std::string> const& scopes = {}) {
     return engine::diff(w, kind(name), wanted, scopes, rules);
   }
 };
 
 inline desired want(json const& key, json const& fields) { return {key.dump(), fields.dump()}; }
 
-inline json vm_key(int vmid) { return {{"custom_fields.proxmox_source", "pve-a"}, {"custom_fields.proxmox_vm_id", vmid}}; }
-inline json cluster_key(std::string const& name = "pve-a") { return {{"custom_fields.proxmox_source", "pve-a"}, {"name", name}}; }
+inline json vm_key(int vmid) {
+  return {{"custom_fields.proxmox_source", "pve-a"}, {"custom_fields.proxmox_vm_id", vmid}};
+}
+inline json cluster_key(std::string const& name = "pve-a") {
+  return {{"custom_fields.proxmox_source", "pve-a"}, {"name", name}};
+}
 inline json cluster(int id, std::string const& name = "pve-a", json const& source = "pve-a") {
   return {{"id", id}, {"name", name}, {"custom_fields", {{"proxmox_source", source}}}, {"tags", json::array()}};
 }
@@ -53,7 +59,13 @@ inline json vm(int id, std::string const& name, json const& vmid, json const& so
           {"custom_fields", {{"proxmox_source", source}, {"proxmox_vm_id", vmid}, {"proxmox_tags", ""}}}};
 }
 inline desired guest(int vmid, std::string const& name, json extra = json::object()) {
-  json fields = {{"name", name}, {"status", "active"}, {"cluster", cluster_key()}, {"vcpus", 2}, {"memory", 2048}, {"tags", {"weir"}}, {"custom_fields", {{"proxmox_tags", ""}}}};
+  json fields = {{"name", name},
+                 {"status", "active"},
+                 {"cluster", cluster_key()},
+                 {"vcpus", 2},
+                 {"memory", 2048},
+                 {"tags", {"weir"}},
+                 {"custom_fields", {{"proxmox_tags", ""}}}};
   fields.update(extra);
   return want(vm_key(vmid), fields);
 }

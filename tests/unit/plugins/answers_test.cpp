@@ -8,7 +8,8 @@ namespace {
 using namespace weir::proxmox;
 
 TEST(values, neighbouring_types) {
-  auto const o = json::parse(R"({"n":100,"s":"100","f":1.5,"b":true,"z":null,"e":"","x":"12a","big":18446744073709551615,
+  auto const o =
+      json::parse(R"({"n":100,"s":"100","f":1.5,"b":true,"z":null,"e":"","x":"12a","big":18446744073709551615,
                                  "neg":-3,"exact":"9007199254740993"})");
   EXPECT_EQ(integer(o, "n"), 100);
   EXPECT_EQ(integer(o, "s"), 100);
@@ -45,12 +46,13 @@ TEST(rows, are_objects_in_a_list) {
 }
 
 TEST(privileges, the_nearest_path_decides) {
-  privileges const p{json::parse(R"({"/":{"A":1,"B":0},"/storage":{"C":1},"/storage/s":{"D":0},"/vms":{"E":1},"/vms/100":{"E":1}})")};
+  privileges const p{
+      json::parse(R"({"/":{"A":1,"B":0},"/storage":{"C":1},"/storage/s":{"D":0},"/vms":{"E":1},"/vms/100":{"E":1}})")};
   EXPECT_TRUE(p.on("/", "A"));
   EXPECT_TRUE(p.on("/", "B"));
   EXPECT_TRUE(p.on("/nodes/x", "A"));
-  EXPECT_FALSE(p.on("/nodes/x", "B"));     // does not propagate
-  EXPECT_FALSE(p.on("/storage/t", "A"));   // /storage has an entry of its own
+  EXPECT_FALSE(p.on("/nodes/x", "B"));    // does not propagate
+  EXPECT_FALSE(p.on("/storage/t", "A"));  // /storage has an entry of its own
   EXPECT_TRUE(p.on("/storage/t", "C"));
   EXPECT_FALSE(p.on("/storage/s", "C"));
   EXPECT_TRUE(p.on("/storage/s", "D"));

@@ -16,8 +16,8 @@ std::string vzdump(std::string const& storage, int vmid) {
   return storage + ":backup/vzdump-qemu-" + std::to_string(vmid) + "-2026_04_29-01_00_00.vma.zst";
 }
 json file(std::string const& volid, int vmid, json const& more = json::object()) {
-  json row{{"volid", volid}, {"vmid", vmid}, {"ctime", 1777424400}, {"size", 1073741824}, {"format", "vma.zst"},
-           {"content", "backup"}, {"subtype", "qemu"}};
+  json row{{"volid", volid},      {"vmid", vmid},        {"ctime", 1777424400}, {"size", 1073741824},
+           {"format", "vma.zst"}, {"content", "backup"}, {"subtype", "qemu"}};
   row.update(more);
   return row;
 }
@@ -56,7 +56,8 @@ TEST_F(backups, all_fields_of_a_dump) {
   ASSERT_TRUE(out.ok()) << out.text();
   auto const* b = out.find(kind, key(100, vzdump("nfs", 100)));
   ASSERT_NE(b, nullptr);
-  EXPECT_EQ(b->fields, json::parse(R"({"storage":"nfs","subtype":"qemu","format":"zst","creation_time":"2026-04-29T01:00:00Z",
+  EXPECT_EQ(b->fields,
+            json::parse(R"({"storage":"nfs","subtype":"qemu","format":"zst","creation_time":"2026-04-29T01:00:00Z",
     "size":1073741824,"notes":"web","vmid":100,"used":null,"encrypted":"","verification_state":null,
     "verification_upid":null,"custom_fields":{"proxmox_source":"pve-a"}})"));
   EXPECT_EQ(out.completes.size(), 1U);
@@ -68,13 +69,19 @@ TEST_F(backups, all_fields_of_a_dump) {
 TEST_F(backups, all_fields_of_a_backup_server) {
   storages({{{"storage", "pbs"}, {"type", "pbs"}, {"content", "backup"}}});  // no "shared": the type tells
   files("pve1", "pbs",
-        {{{"volid", "pbs:backup/ct/101/2026-04-29T01:00:00Z"}, {"vmid", "101"}, {"size", 5}, {"format", "pbs-ct"},
-          {"encrypted", "aa:bb"}, {"verification", {{"state", "ok"}, {"upid", "UPID:x"}}}, {"used", 3}}});
+        {{{"volid", "pbs:backup/ct/101/2026-04-29T01:00:00Z"},
+          {"vmid", "101"},
+          {"size", 5},
+          {"format", "pbs-ct"},
+          {"encrypted", "aa:bb"},
+          {"verification", {{"state", "ok"}, {"upid", "UPID:x"}}},
+          {"used", 3}}});
   auto const out = collect();
   auto const* b = out.find(kind, key(101, "pbs:backup/ct/101/2026-04-29T01:00:00Z"));
   ASSERT_NE(b, nullptr) << out.text();
   // Neither subtype nor ctime: the volid tells both, of this server in UTC.
-  EXPECT_EQ(b->fields, json::parse(R"({"storage":"pbs","subtype":"lxc","format":"pbs-ct","creation_time":"2026-04-29T01:00:00Z",
+  EXPECT_EQ(b->fields,
+            json::parse(R"({"storage":"pbs","subtype":"lxc","format":"pbs-ct","creation_time":"2026-04-29T01:00:00Z",
     "size":5,"notes":null,"vmid":101,"used":3,"encrypted":"aa:bb","verification_state":"ok","verification_upid":"UPID:x",
     "custom_fields":{"proxmox_source":"pve-a"}})"));
 }
@@ -97,8 +104,9 @@ TEST_F(backups, a_shared_storage_is_listed_once) {
 
 TEST_F(backups, a_shared_storage_is_asked_for_where_it_is) {
   nodes({{"pve1", "offline"}, {"pve2", "online"}, {"pve3", "online"}},
-        json::array({{{"type", "storage"}, {"storage", "nfs"}, {"node", "pve2"}, {"status", "unknown"}, {"shared", 1}},
-                     {{"type", "storage"}, {"storage", "nfs"}, {"node", "pve3"}, {"status", "available"}, {"shared", 1}}}));
+        json::array(
+            {{{"type", "storage"}, {"storage", "nfs"}, {"node", "pve2"}, {"status", "unknown"}, {"shared", 1}},
+             {{"type", "storage"}, {"storage", "nfs"}, {"node", "pve3"}, {"status", "available"}, {"shared", 1}}}));
   storages({nfs});
   files("pve3", "nfs", {});
   auto const out = collect();
@@ -202,11 +210,13 @@ TEST_F(backups, an_empty_list_without_the_right_to_see_deletes_nothing) {
            doubtful{R"({"/storage":{"Datastore.AllocateSpace":1},"/vms":{"VM.Audit":1}})", "VM.Backup on /vms"},
            doubtful{R"({"/storage":{"Datastore.Audit":1},"/vms":{"VM.Backup":1}})", "Datastore.AllocateSpace"},
            // an entry at the storage itself replaces what /storage gives
-           doubtful{R"({"/storage":{"Datastore.Allocate":1},"/storage/nfs":{"Datastore.Audit":1}})", "Datastore.Allocate"},
+           doubtful{R"({"/storage":{"Datastore.Allocate":1},"/storage/nfs":{"Datastore.Audit":1}})",
+                    "Datastore.Allocate"},
            // held on /storage itself, but not passed on
            doubtful{R"({"/storage":{"Datastore.Allocate":0}})", "Datastore.Allocate"},
            // one guest's backups are hidden
-           doubtful{R"({"/storage":{"Datastore.AllocateSpace":1},"/vms":{"VM.Backup":1},"/vms/100":{"VM.Audit":1}})", "VM.Backup"},
+           doubtful{R"({"/storage":{"Datastore.AllocateSpace":1},"/vms":{"VM.Backup":1},"/vms/100":{"VM.Audit":1}})",
+                    "VM.Backup"},
        }) {
     rights(json::parse(map));
     storages({nfs});
@@ -269,7 +279,10 @@ TEST_F(backups, formats_without_a_choice_are_said_once) {
   storages({nfs});
   auto const named = [](int vmid, std::string const& ending) {
     return json{{"volid", "nfs:backup/vzdump-qemu-" + std::to_string(vmid) + "-2026_04_29-01_00_00." + ending},
-                {"vmid", vmid}, {"ctime", 1777424400}, {"size", 1}, {"format", ending}};
+                {"vmid", vmid},
+                {"ctime", 1777424400},
+                {"size", 1},
+                {"format", ending}};
   };
   files("pve1", "nfs", {named(1, "vma.lzo"), named(2, "vma.lzo"), named(3, "vma.new"), named(4, "vma.zst")});
   auto const out = collect();
@@ -292,8 +305,10 @@ TEST_F(backups, what_netbox_will_refuse_is_left_to_it_to_name) {
 
 TEST_F(backups, files_of_no_guest_are_counted) {
   storages({nfs});
-  files("pve1", "nfs", {{{"volid", "nfs:backup/other.tar"}, {"ctime", 1}, {"size", 1}, {"format", "tar"}},
-                        file(vzdump("nfs", 7), 7, {{"vmid", nullptr}}), file("nfs:iso/x.iso", 9, {{"content", "iso"}})});
+  files("pve1", "nfs",
+        {{{"volid", "nfs:backup/other.tar"}, {"ctime", 1}, {"size", 1}, {"format", "tar"}},
+         file(vzdump("nfs", 7), 7, {{"vmid", nullptr}}),
+         file("nfs:iso/x.iso", 9, {{"content", "iso"}})});
   auto const out = collect();
   EXPECT_EQ(out.emitted(kind).size(), 1U);  // the second: its name tells the guest
   EXPECT_NE(out.notice("1 backup left out"), nullptr);

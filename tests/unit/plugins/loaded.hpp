@@ -33,9 +33,10 @@ inline json slug(std::string const& s) { return {{"slug", s}}; }
 
 // A cluster of two nodes, both there.
 inline json two_nodes(int second_online = 1, int quorate = 1) {
-  return json::array({{{"type", "cluster"}, {"name", "prod"}, {"quorate", quorate}, {"nodes", 2}, {"id", "cluster"}},
-                      {{"type", "node"}, {"name", "pve1"}, {"online", 1}, {"local", 1}, {"nodeid", 1}, {"id", "node/pve1"}},
-                      {{"type", "node"}, {"name", "pve2"}, {"online", second_online}, {"local", 0}, {"nodeid", 2}}});
+  return json::array(
+      {{{"type", "cluster"}, {"name", "prod"}, {"quorate", quorate}, {"nodes", 2}, {"id", "cluster"}},
+       {{"type", "node"}, {"name", "pve1"}, {"online", 1}, {"local", 1}, {"nodeid", 1}, {"id", "node/pve1"}},
+       {{"type", "node"}, {"name", "pve2"}, {"online", second_online}, {"local", 0}, {"nodeid", 2}}});
 }
 
 }  // namespace shipped

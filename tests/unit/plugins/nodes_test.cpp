@@ -52,7 +52,8 @@ TEST(nodes, what_netbox_needs_first) {
 
 TEST(nodes, a_standalone_node_names_its_cluster) {
   host h;
-  h.answer("/cluster/status", R"({"data":[{"type":"node","name":"solo","online":1,"local":1,"id":"node/solo","ip":"192.0.2.1"}]})");
+  h.answer("/cluster/status",
+           R"({"data":[{"type":"node","name":"solo","online":1,"local":1,"id":"node/solo","ip":"192.0.2.1"}]})");
   auto const out = collect(h);
   ASSERT_TRUE(out.ok()) << out.text();
   EXPECT_NE(out.find("virtualization.cluster", named_key("solo")), nullptr);
@@ -83,7 +84,8 @@ TEST(nodes, a_node_whose_state_is_not_told_keeps_the_one_it_has) {
 
 TEST(nodes, flags_come_as_text_too) {
   host h;
-  h.answer("/cluster/status", R"({"data":[{"type":"node","name":"a","online":"1"},{"type":"node","name":"b","online":"0"},
+  h.answer("/cluster/status",
+           R"({"data":[{"type":"node","name":"a","online":"1"},{"type":"node","name":"b","online":"0"},
                                           {"type":"node","name":"c","online":""}]})");
   auto const out = collect(h);
   EXPECT_EQ(out.find("dcim.device", named_key("a"))->fields.at("status"), "active");

@@ -46,7 +46,9 @@ TEST(wrapper, what_is_thrown_becomes_a_status_and_a_message) {
 
 struct refuses_options {
   static constexpr weir::info about{.id = "refuses", .version = "1", .title = "t"};
-  explicit refuses_options(weir::context const& c) { throw weir::error("bad option " + weir::options(c).at("a").get<std::string>()); }
+  explicit refuses_options(weir::context const& c) {
+    throw weir::error("bad option " + weir::options(c).at("a").get<std::string>());
+  }
   void collect(weir::run&) {}
 };
 TEST(wrapper, a_constructor_may_refuse) {
@@ -130,7 +132,11 @@ TEST(wrapper, a_stop_passes_through_everything) {
   EXPECT_EQ(out.status, WEIR_CANCELLED);
   EXPECT_EQ(after, 0);
   EXPECT_TRUE(out.violations.empty()) << out.text();
-  EXPECT_EQ(run(h, [](weir::run& r) { for (;;) r.check(), r.emit_json("extras.tag", R"({"slug":"a"})", "{}"); }).status,
+  EXPECT_EQ(run(h,
+                [](weir::run& r) {
+                  for (;;) r.check(), r.emit_json("extras.tag", R"({"slug":"a"})", "{}");
+                })
+                .status,
             WEIR_CANCELLED);
 }
 
@@ -138,13 +144,16 @@ TEST(wrapper, netbox_is_optional_and_records_while_planning) {
   host h;
   h.answer_netbox("/status/", "{}");
   h.refuse_netbox("/x/", 403, "no permission");
-  auto out = run(h, [](weir::run& r) {
-    auto const netbox = r.netbox();
-    ASSERT_TRUE(netbox);
-    EXPECT_EQ(netbox->read("/status/").body(), "{}");
-    EXPECT_EQ(netbox->write("POST", "/y/", "{}").http_status(), 0U);
-    netbox->read("/x/");
-  }, true);
+  auto out = run(
+      h,
+      [](weir::run& r) {
+        auto const netbox = r.netbox();
+        ASSERT_TRUE(netbox);
+        EXPECT_EQ(netbox->read("/status/").body(), "{}");
+        EXPECT_EQ(netbox->write("POST", "/y/", "{}").http_status(), 0U);
+        netbox->read("/x/");
+      },
+      true);
   EXPECT_EQ(out.status, WEIR_E_NETBOX);
   EXPECT_EQ(out.message, "no permission (/x/)");
   ASSERT_EQ(out.netbox_requests.size(), 3U);
@@ -218,14 +227,18 @@ TEST(strict_host, fields) {
 TEST(strict_host, order_and_repetition) {
   host h;
   json const key{{"slug", "a"}};
-  EXPECT_TRUE(violates(run(h, [&](weir::run& r) {
-    weir::emit(r, "extras.tag", key, {{"name", "x"}});
-    weir::emit(r, "extras.tag", key, {{"name", "y"}});
-  }), "twice"));
-  EXPECT_TRUE(violates(run(h, [&](weir::run& r) {
-    weir::complete(r, "extras.tag", {{"name", "x"}});
-    weir::emit(r, "extras.tag", key, {{"name", "x"}});
-  }), "after its scope"));
+  EXPECT_TRUE(violates(run(h,
+                           [&](weir::run& r) {
+                             weir::emit(r, "extras.tag", key, {{"name", "x"}});
+                             weir::emit(r, "extras.tag", key, {{"name", "y"}});
+                           }),
+                       "twice"));
+  EXPECT_TRUE(violates(run(h,
+                           [&](weir::run& r) {
+                             weir::complete(r, "extras.tag", {{"name", "x"}});
+                             weir::emit(r, "extras.tag", key, {{"name", "x"}});
+                           }),
+                       "after its scope"));
   EXPECT_TRUE(violates(run(h, [&](weir::run& r) { weir::complete(r, "extras.tag", json::object()); }), "scope"));
   EXPECT_TRUE(violates(run(h, [&](weir::run& r) { weir::complete(r, "x.other", {{"a", 1}}); }), "x.other"));
 }
@@ -243,21 +256,23 @@ TEST(strict_host, threads) {
   };
   EXPECT_TRUE(violates(elsewhere([](weir::run& r) { weir::complete(r, "extras.tag", {{"a", 1}}); }), "another thread"));
   EXPECT_TRUE(elsewhere([](weir::run& r) {
-    weir::emit(r, "extras.tag", {{"slug", "a"}}, json::object());
-    r.progress(1, 2);
-    r.notice(level::info, "from there");
-  }).ok());
+                weir::emit(r, "extras.tag", {{"slug", "a"}}, json::object());
+                r.progress(1, 2);
+                r.notice(level::info, "from there");
+              }).ok());
 }
 
 TEST(strict_host, a_swallowed_stop) {
   host h;
   h.cancel_after(0);
-  EXPECT_TRUE(violates(run(h, [](weir::run& r) {
-    try {
-      r.fetch("/x");
-    } catch (weir::cancelled const&) {
-    }
-  }), "swallowed"));
+  EXPECT_TRUE(violates(run(h,
+                           [](weir::run& r) {
+                             try {
+                               r.fetch("/x");
+                             } catch (weir::cancelled const&) {
+                             }
+                           }),
+                       "swallowed"));
 }
 
 // Plain C functions, as somebody might write them without the wrapper.

@@ -72,7 +72,8 @@ TEST(size, units) {
 }
 
 TEST(size, what_is_none) {
-  for (auto const text : {"", "G", "-1G", "1GG", "1 G", "1.G", ".5G", "1E", "99999999999999999999G", "16383P9", "20000000P"}) {
+  for (auto const text :
+       {"", "G", "-1G", "1GG", "1 G", "1.G", ".5G", "1E", "99999999999999999999G", "16383P9", "20000000P"}) {
     EXPECT_FALSE(parse_size(text)) << text;
   }
 }

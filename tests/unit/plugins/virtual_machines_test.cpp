@@ -11,9 +11,17 @@ json node(std::string const& name, std::string const& status = "online") {
   return {{"type", "node"}, {"node", name}, {"status", status}, {"id", "node/" + name}};
 }
 json qemu(int vmid, json const& more = json::object()) {
-  json row{{"type", "qemu"}, {"vmid", vmid}, {"id", "qemu/" + std::to_string(vmid)}, {"node", "pve1"},
-           {"name", "vm" + std::to_string(vmid)}, {"status", "running"}, {"maxcpu", 4}, {"maxmem", 8589934592},
-           {"maxdisk", 34359738368}, {"template", 0}, {"uptime", 12}};
+  json row{{"type", "qemu"},
+           {"vmid", vmid},
+           {"id", "qemu/" + std::to_string(vmid)},
+           {"node", "pve1"},
+           {"name", "vm" + std::to_string(vmid)},
+           {"status", "running"},
+           {"maxcpu", 4},
+           {"maxmem", 8589934592},
+           {"maxdisk", 34359738368},
+           {"template", 0},
+           {"uptime", 12}};
   row.update(more);
   return row;
 }
@@ -76,9 +84,16 @@ TEST_F(virtual_machines, each_thing_is_read_once) {
 }
 
 TEST_F(virtual_machines, containers) {
-  guests({{{"type", "lxc"}, {"vmid", "101"}, {"node", "pve2"}, {"name", "ct"}, {"status", "stopped"}, {"maxcpu", 0.5},
-           {"maxmem", 536870912}, {"maxdisk", 8589934592}}});
-  config("pve2/lxc/101", {{"rootfs", "local-lvm:vm-101-disk-0,size=8G"}, {"mp0", "/mnt/bind,mp=/shared"},
+  guests({{{"type", "lxc"},
+           {"vmid", "101"},
+           {"node", "pve2"},
+           {"name", "ct"},
+           {"status", "stopped"},
+           {"maxcpu", 0.5},
+           {"maxmem", 536870912},
+           {"maxdisk", 8589934592}}});
+  config("pve2/lxc/101", {{"rootfs", "local-lvm:vm-101-disk-0,size=8G"},
+                          {"mp0", "/mnt/bind,mp=/shared"},
                           {"mp1", "nfs:101/vm-101-disk-1.raw,mp=/srv,size=1.5G"}});
   auto const out = collect();
   auto const* vm = out.find(kind, guest_key(101));  // "vmid" came as text
@@ -166,7 +181,7 @@ TEST_F(virtual_machines, a_configuration_that_cannot_be_read_loses_nothing) {
 TEST_F(virtual_machines, disks_of_guests_that_have_none_to_count) {
   guests({qemu(100, {{"maxdisk", 0}}), qemu(101), qemu(102, {{"maxdisk", 0}})});
   config("pve1/qemu/100", {{"ide2", "none,media=cdrom"}});
-  config("pve1/qemu/101", {{"ide2", "none,media=cdrom"}});                 // network boot, but the cluster reports one
+  config("pve1/qemu/101", {{"ide2", "none,media=cdrom"}});        // network boot, but the cluster reports one
   config("pve1/qemu/102", {{"scsi0", "/dev/disk/by-id/ata-X"}});  // passthrough: no size
   auto const out = collect();
   EXPECT_FALSE(out.find(kind, guest_key(100))->fields.contains("disk"));
@@ -175,8 +190,13 @@ TEST_F(virtual_machines, disks_of_guests_that_have_none_to_count) {
 }
 
 TEST_F(virtual_machines, numbers_may_be_text_or_absent) {
-  guests({{{"type", "qemu"}, {"vmid", "100"}, {"node", "pve1"}, {"status", "running"}, {"maxcpu", "2"},
-           {"maxmem", "1073741824"}, {"template", ""}},
+  guests({{{"type", "qemu"},
+           {"vmid", "100"},
+           {"node", "pve1"},
+           {"status", "running"},
+           {"maxcpu", "2"},
+           {"maxmem", "1073741824"},
+           {"template", ""}},
           qemu(101, {{"maxcpu", 0}, {"maxmem", 0}, {"maxdisk", 0}})});
   config("pve1/qemu/100", {{"memory", 512}, {"name", "from-config"}});
   config("pve1/qemu/101", json::object());
@@ -260,8 +280,9 @@ TEST_F(virtual_machines, no_guests_but_all_rights_is_a_fact) {
 }
 
 TEST_F(virtual_machines, no_guests_and_doubtful_rights_is_none) {
-  for (auto const* rights : {R"({"data":{}})", R"({"data":{"/":{"Sys.Audit":1}}})", R"({"data":{"/vms":{"VM.Audit":0}}})",
-                             R"({"data":{"/vms":{"VM.Audit":1},"/vms/100":{"VM.Console":1}}})"}) {
+  for (auto const* rights :
+       {R"({"data":{}})", R"({"data":{"/":{"Sys.Audit":1}}})", R"({"data":{"/vms":{"VM.Audit":0}}})",
+        R"({"data":{"/vms":{"VM.Audit":1},"/vms/100":{"VM.Console":1}}})"}) {
     guests({});
     h.answer("/access/permissions", rights);
     auto const out = collect();
