@@ -89,10 +89,11 @@ void progress_display::moved(engine::progress const& p) {
     draw(describe(p));
   }
   if (p.now == engine::progress::phase::writing) {
-    // Every tenth batch and the last one, so that a log tells how far a long run is.
+    // Every tenth batch and the end, so that a log tells how far a long run is.
     auto& logged = logged_batch_[p.source + '\n' + p.stage];
-    if (p.batch >= logged + 10 || (p.batch == p.batches && p.batch > logged)) {
-      logged = p.batch;
+    bool const at_end = p.done == p.total;
+    if (p.batch >= logged + 10 || (at_end && p.batch > logged)) {
+      logged = at_end ? p.batches : p.batch;
       last_logged_ = now;
       log::info(describe(p));
       return;
