@@ -60,6 +60,20 @@ class third_party(WeirCase):
         self.assertEqual({r["stage"] for r in outcome.json["results"]}, {"nodes", "virtual-machines", "backups", "pools"})
         self.assertEqual({r["status"] for r in outcome.json["results"]}, {"ok"})
 
+    def test_a_stage_writes_through_the_shared_client(self):
+        """In a plan nothing is sent; in a run the write passes weir's gate and is counted as weir's."""
+        self.start(plugin_path=[os.environ["WEIR_TEST_DIRECT"]])
+        netbox = NetBox(self.server.url, change.NETBOX_TOKEN)
+        planned = self.weir("plan", "--config", self.config, "--output", "json").json
+        self.assertEqual(self.server.requests()["writes"], 0, "plan wrote")
+        self.assertIn("would send POST /api/extras/tags/", [n["message"] for n in planned["notices"]])
+        done = self.weir("sync", "--config", self.config, "--output", "json").json
+        self.assertEqual([t["slug"] for t in netbox.all("extras/tags")], ["direct"])
+        self.assertEqual(done["requests"]["POST"], 1)
+        self.assertIn("POST answered 201", [n["message"] for n in done["notices"]])
+        again = self.weir("sync", "--config", self.config, "--output", "json").json
+        self.assertEqual(again["requests"]["POST"], 0)
+
     def test_its_options_are_checked_against_its_schema(self):
         self.start(plugin_path=[str(POOLS)], stages={"pools": {"prefx": "x"}})
         outcome = self.weir("sync", "--config", self.config, expect=EXIT_CONFIG)

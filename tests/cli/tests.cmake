@@ -2,6 +2,7 @@
 add_library(weir_test_other_abi MODULE cli/plugins/other_abi.c)
 target_link_libraries(weir_test_other_abi PRIVATE weir_sdk)
 set_target_properties(weir_test_other_abi PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden)
+weir_add_stage(weir_test_direct SOURCES cli/plugins/direct.cpp JSON)
 
 foreach(name bad_input sync_sim)
   add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_${name}.py)
@@ -12,4 +13,4 @@ endforeach()
 # After abi.out_of_tree has built the template against the installed SDK.
 add_test(NAME cli.third_party COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_third_party.py)
 set_tests_properties(cli.third_party PROPERTIES LABELS cli TIMEOUT 300 FIXTURES_REQUIRED out_of_tree_stage
-  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_BUILD=${CMAKE_BINARY_DIR}")
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_BUILD=${CMAKE_BINARY_DIR};WEIR_TEST_DIRECT=$<TARGET_FILE:weir_test_direct>")
