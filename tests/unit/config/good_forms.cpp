@@ -234,7 +234,7 @@ TEST(good_forms, stage_options_follow_yaml_1_2) {
       (*outcome.value->stages)[0].options_json,
       R"({"nothing":null,"empty":null,"yes_is_text":"yes","flag":true,"quoted":"5","whole":-7,"plus":7,"hex":31,"octal":15,)"
       R"("leading_zero":10,"fraction":2.5,"round":1.0,"point":0.5,"power":1000.0,"date":"2026-01-02",)"
-      R"("text":"a\"\\\u000a\u0009é","list":[1,["a",{"b":"c"}],{}],"block":"two\u000alines\u000a","strange key":1})");
+      R"("text":"a\"\\\n\u0009é","list":[1,["a",{"b":"c"}],{}],"block":"two\nlines\n","strange key":1})");
   auto const& at = (*outcome.value->stages)[0].option_locations;
   EXPECT_EQ(at.at("/list/1/1/b"), "/etc/weir/weir.yaml:22:23");
   EXPECT_EQ(at.at("/empty"), "/etc/weir/weir.yaml:7:5");

@@ -54,7 +54,7 @@ both option_value(int depth) {
         if (c == '"' || c == '\\')
           json += std::string("\\") + c;
         else if (c == '\n')
-          json += "\\u000a";
+          json += "\\n";
         else if (c == '\t')
           json += "\\u0009";
         else
