@@ -30,7 +30,8 @@ endif()
 
 find_program(WEIR_CCACHE ccache)
 if(WEIR_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${WEIR_CCACHE})
+  # The sloppiness is what ccache asks for before it caches what uses a precompiled header (ccache(1)).
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${WEIR_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${WEIR_CCACHE})
 endif()
 find_program(WEIR_MOLD mold)
