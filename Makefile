@@ -5,7 +5,7 @@ BUILD := build/$(PRESET)
 CONFIGURE_OPTIONS := -DWEIR_WERROR=$(if $(WERROR),ON,OFF)
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help build demo test test-netbox bench format install install-packages clean
+.PHONY: help configure build demo test test-netbox bench format install install-packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -14,11 +14,14 @@ install-packages: ## Debian packages that are missing (apt, with sudo where need
 	@scripts/install-packages build
 	@scripts/install-packages --optional optional
 
-build: install-packages ## everything, into build/release (PRESET=debug, asan-ubsan, tsan for others)
+configure: install-packages
 	cmake --preset $(PRESET) $(CONFIGURE_OPTIONS)
+
+build: configure ## everything, into build/release (PRESET=debug, asan-ubsan, tsan for others)
 	cmake --build --preset $(PRESET) $(if $(JOBS),-j $(JOBS))
 
-demo: build ## a simulated Proxmox VE cluster into a simulated NetBox
+demo: configure ## a simulated Proxmox VE cluster into a simulated NetBox; builds the program and its stages only
+	cmake --build --preset $(PRESET) $(if $(JOBS),-j $(JOBS)) --target weir shipped-stages
 	$(BUILD)/weir demo
 
 test: build ## all tests that need nothing but Debian's packages
