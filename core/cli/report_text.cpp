@@ -138,12 +138,12 @@ std::string as_text(engine::report const& r, text_style const& style) {
   }
 
   std::size_t creates = 0, updates = 0, deletes = 0, compared = 0, posts = 0, patches = 0, removals = 0;
-  auto const per = std::max<std::size_t>(1, r.profile.objects_per_request);
+  auto const per = r.profile.objects_per_request;
   for (auto const& job : r.jobs)
     for (auto const& p : job.plans) {
       creates += p.creates.size(), updates += p.updates.size(), deletes += p.deletes.size(), compared += p.seen;
-      posts += (p.creates.size() + per - 1) / per, patches += (p.updates.size() + per - 1) / per,
-          removals += (p.deletes.size() + per - 1) / per;
+      posts += engine::requests_for(p.creates.size(), per), patches += engine::requests_for(p.updates.size(), per);
+      removals += engine::requests_for(p.deletes.size(), per);
     }
   if (r.dry || style.verbose) {
     for (auto const& job : r.jobs)
@@ -219,8 +219,8 @@ std::string as_text(engine::report const& r, text_style const& style) {
                        number(all.created), number(all.updated), number(all.deleted), number(all.unchanged));
     if (all.failed) out += fmt::format(", {} failed", all.failed);
     if (all.deferred) out += fmt::format(", {} deferred (run weir again)", all.deferred);
-    out += fmt::format(".  {} request{} to NetBox ({}), at most {} at once, {:.1f} s.\n", total, total == 1 ? "" : "s", base::join(parts),
-                       r.peak_in_flight, static_cast<double>(r.took.count()) / 1000);
+    out += fmt::format(".  {} request{} to NetBox ({}), at most {} at once, {:.1f} s.\n", total, total == 1 ? "" : "s",
+                       base::join(parts), r.peak_in_flight, static_cast<double>(r.took.count()) / 1000);
   }
   return out;
 }

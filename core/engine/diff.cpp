@@ -317,19 +317,16 @@ void differ::want(desired const& d) {
 void differ::scope(std::vector<std::string> const& scopes) {
   if (scopes.empty() || kind_.mark.empty()) return;
   std::vector<json> parsed;
-  for (auto const& s : scopes) parsed.push_back(json::parse(s));
+  for (auto const& s : scopes) {
+    json scope = json::parse(s);
+    std::string missing, missing_key;
+    // Where what it refers to is not in NetBox, nothing of NetBox's can be inside.
+    if (resolve(scope, missing, missing_key)) parsed.push_back(std::move(scope));
+  }
   auto const inside = [&](json const& object) {
     return std::any_of(parsed.begin(), parsed.end(), [&](json const& scope) {
-      return std::all_of(scope.items().begin(), scope.items().end(), [&](auto const& item) {
-        json value = item.value();
-        if (auto const ref = kind_.refs.find(item.key()); ref != kind_.refs.end() && value.is_object()) {
-          auto const* target = world_.kinds().find(ref->second);
-          auto const id = target ? world_.find(*target, value) : std::nullopt;
-          if (!id) return false;
-          value = *id;
-        }
-        return netbox::same(at(object, item.key()), value);
-      });
+      return std::all_of(scope.items().begin(), scope.items().end(),
+                         [&](auto const& item) { return netbox::same(at(object, item.key()), item.value()); });
     });
   };
   std::vector<change> gone;

@@ -37,6 +37,12 @@ struct counts {
   counts& operator+=(counts const& o);
 };
 
+// How many list requests so many objects take.
+inline std::size_t requests_for(std::size_t objects, std::size_t per_request) {
+  auto const size = per_request == 0 ? 1 : per_request;
+  return (objects + size - 1) / size;
+}
+
 // One kind's part of a stage's plan.
 struct kind_plan {
   netbox::kind const* kind = nullptr;

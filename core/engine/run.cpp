@@ -503,13 +503,12 @@ void runner::handle(job& j) {
   std::stable_sort(order.begin(), order.end(),
                    [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
   diff_rules const rules{r.source, r.stage, settings_.max_deletes, settings_.max_deletes_percent};
-  std::size_t const per_request = std::max<std::size_t>(1, settings_.profile.objects_per_request);
   for (auto const* k : order) {
     r.plans.push_back(diff(world_, *k, j.what.objects[k->name], j.what.complete[k->name], rules));
     j.what.objects.erase(k->name);  // its part is in the plan now
     auto const& p = r.plans.back();
     for (auto const* list : {&p.updates, &p.creates, &p.deletes})
-      r.planned_requests += (list->size() + per_request - 1) / per_request;
+      r.planned_requests += requests_for(list->size(), settings_.profile.objects_per_request);
     if (p.deletes_refused)
       report_.notices.push_back({base::log::level::error, r.source, r.stage,
                                  std::to_string(p.refused) + " of " + std::to_string(p.owned) + " " + k->title +

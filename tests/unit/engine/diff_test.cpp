@@ -264,6 +264,15 @@ TEST(diff, a_gone_guest_is_kept_and_named) {
   EXPECT_FALSE(plan.deletes_refused);
 }
 
+TEST(diff, a_scope_may_refer_to_another_object) {
+  lab l;
+  l.holds("virtualization.cluster", {cluster(7)});
+  l.holds(vms, {vm(1, "web", 101), vm(2, "gone", 102)});
+  json const here = {{"cluster", cluster_key()}}, nowhere = {{"cluster", cluster_key("nowhere")}};
+  EXPECT_EQ(l.diff(vms, {guest(101, "web")}, {here.dump()}).kept, std::vector<std::string>{"gone"});
+  EXPECT_TRUE(l.diff(vms, {guest(101, "web")}, {nowhere.dump()}).kept.empty());
+}
+
 TEST(diff, a_frozen_field_is_not_compared_while_netbox_counts_children) {
   lab l;
   l.holds("virtualization.cluster", {cluster(7)});
