@@ -16,6 +16,8 @@ enum class error_code {
   credentials,  // 401 or 403, or a token that is missing a permission
   interrupted,  // a signal or a cancel
   guard,        // a safety limit refused (max_deletes)
+  locked,       // another run is at work on this NetBox
+  stopped,      // it could not be finished now, and can be resumed
   data,         // the other side refused this object
 };
 

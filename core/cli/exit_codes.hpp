@@ -8,6 +8,7 @@ inline constexpr int done = 0;
 inline constexpr int failed = 1;          // the run failed
 inline constexpr int partly = 3;          // finished, but some objects or a stage failed
 inline constexpr int refused = 4;         // a guard refused (max_deletes)
+inline constexpr int locked = 5;          // another run holds the lock of this NetBox
 inline constexpr int usage = 64;          // sysexits(3) EX_USAGE
 inline constexpr int unreachable = 69;    // EX_UNAVAILABLE: NetBox or Proxmox VE cannot be reached or used
 inline constexpr int stopped_early = 75;  // EX_TEMPFAIL: the rest is left to the next run
@@ -31,6 +32,10 @@ inline int of(base::error_code code) {
       return interrupted;
     case base::error_code::guard:
       return refused;
+    case base::error_code::locked:
+      return locked;
+    case base::error_code::stopped:
+      return stopped_early;
     case base::error_code::data:
       return partly;
   }
