@@ -43,13 +43,13 @@ std::string_view name(stage_state s);
 std::string_view name(batch_state s);
 
 struct run_record {
-  std::string id;            // 8 hexadecimal digits
-  std::string netbox_url;    // without secrets
-  std::string command;       // "sync", "resume"
-  std::string profile;       // its name
-  std::string config_file;   // absolute path
-  std::string resumes;       // the run that this one finishes; may be empty
-  std::string host;          // where it ran
+  std::string id;           // 8 hexadecimal digits
+  std::string netbox_url;   // without secrets
+  std::string command;      // "sync", "resume"
+  std::string profile;      // its name
+  std::string config_file;  // absolute path
+  std::string resumes;      // the run that this one finishes; may be empty
+  std::string host;         // where it ran
   std::int64_t pid = 0;
   instant started{};
   std::optional<instant> ended;
@@ -68,22 +68,22 @@ struct stage_record {
 
 // What one object of a batch is, and what became of it.
 struct object_record {
-  std::size_t position = 0;        // in the request's list
-  std::string action;              // "create", "update", "delete"
-  std::string label;               // how people call it
-  std::string key;                 // JSON: the natural key with references as emitted; empty for deletes
-  std::uint64_t netbox_id = 0;     // 0: not known (yet)
+  std::size_t position = 0;     // in the request's list
+  std::string action;           // "create", "update", "delete"
+  std::string label;            // how people call it
+  std::string key;              // JSON: the natural key with references as emitted; empty for deletes
+  std::uint64_t netbox_id = 0;  // 0: not known (yet)
   batch_state state = batch_state::pending;
-  std::string reason;              // NetBox's message, if it failed
+  std::string reason;  // NetBox's message, if it failed
 };
 
 struct batch_record {
   std::string run;
-  std::uint64_t number = 0;        // counts from 1 within the run
-  std::string source, stage, kind; // kind: NetBox's content type
-  std::string path;                // of the kind's list below /api/, "virtualization/virtual-machines"
-  std::string verb;                // "POST", "PATCH", "DELETE"
-  std::string marker;              // in each object's changelog message
+  std::uint64_t number = 0;         // counts from 1 within the run
+  std::string source, stage, kind;  // kind: NetBox's content type
+  std::string path;                 // of the kind's list below /api/, "virtualization/virtual-machines"
+  std::string verb;                 // "POST", "PATCH", "DELETE"
+  std::string marker;               // in each object's changelog message
   std::size_t objects = 0;
   batch_state state = batch_state::pending;
   std::size_t attempts = 0;
@@ -93,18 +93,20 @@ struct batch_record {
 };
 
 struct journal_options {
-  bool read_only = false;       // for `history`: never creates, never changes anything
-  bool durable = true;          // false: no fsync (tests)
-  std::uint64_t most_pages = 0; // SQLite's max_page_count, 4 KiB each; 0: no limit (tests use it to fill the disk)
+  bool read_only = false;        // for `history`: never creates, never changes anything
+  bool durable = true;           // false: no fsync (tests)
+  std::uint64_t most_pages = 0;  // SQLite's max_page_count, 4 KiB each; 0: no limit (tests use it to fill the disk)
   // Called before and after each step that changes the file ("batch_sent", true = before). Tests crash here.
+  // "After" only what succeeded. Called on the caller's thread, with nothing locked; what it throws reaches the caller.
   std::function<void(std::string_view step, bool before)> watch;
+  std::chrono::milliseconds wait{5000};  // for another program's lock on the file
 };
 
 class journal {
  public:
-  // Creates the folder (0700) and the file (0600) where missing. Errors name the file and what to do: the folder cannot be
-  // made or written, the file is no database, corrupt, from a newer weir (PRAGMA user_version), of another application
-  // (PRAGMA application_id), locked by another program, or absent (read_only).
+  // Creates the folder (0700) and the file (0600) where missing. Errors name the file and what to do: the folder cannot
+  // be made or written, the file is no database, corrupt, from a newer weir (PRAGMA user_version), of another
+  // application (PRAGMA application_id), locked by another program, or absent (read_only).
   static base::result<std::unique_ptr<journal>> open(std::filesystem::path const& file, journal_options options = {});
   ~journal();
   journal(journal const&) = delete;
@@ -119,18 +121,21 @@ class journal {
   base::result<void> put_stage(stage_record const& s);  // inserts or replaces
   base::result<void> add_batch(batch_record const& b, std::vector<object_record> const& objects);  // one transaction
   base::result<void> batch_sent(std::string_view run, std::uint64_t number, instant now);          // one more attempt
-  // `objects`: what became of each that is listed, by position; those not listed take the batch's state.
+  // `objects`: what became of each that is listed, by position (state, reason, netbox_id unless 0); those not listed
+  // take the batch's state, also when it changes later, and keep their ids. May be called again (unknown, then done).
   base::result<void> batch_ended(std::string_view run, std::uint64_t number, batch_state state, std::string_view reason,
                                  std::vector<object_record> const& objects, instant now);
   // Changes that never came into a batch: one row with a count and no objects, state deferred.
   base::result<void> add_deferred(batch_record const& b);
-  // Forgets finished runs beyond the newest `keep` of each NetBox, with all that belongs to them; never an unfinished one
-  // younger than `unfinished_for`.
+  // Forgets finished runs beyond the newest `keep` of each NetBox, with all that belongs to them; never an unfinished
+  // one (running, stopped, interrupted) younger than `unfinished_for`; older ones count as finished.
   base::result<void> prune(std::size_t keep, std::chrono::hours unfinished_for, instant now);
 
-  // --- what is asked; newest first, batches by number
+  // --- what is asked; newest (last begun) first, batches by number, objects by position, stages as they came. The
+  // spelling of a NetBox's URL does not matter. What a run writes and what is asked about one that is not there is an
+  // error.
   base::result<std::vector<run_record>> runs(std::size_t at_most, std::string_view netbox_url = {}) const;
-  // By id or by an unambiguous beginning of one (at least 2 characters). Error: none, or several, named.
+  // By id or by an unambiguous beginning of one (at least 2 characters). Error (usage): none, or several, named.
   base::result<run_record> find_run(std::string_view id_or_prefix) const;
   base::result<std::vector<stage_record>> stages(std::string_view run) const;
   base::result<std::vector<batch_record>> batches(std::string_view run) const;

@@ -1,0 +1,832 @@
+// The one file that knows SQLite.
+#include "core/store/journal.hpp"
+
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
+#include <SQLiteCpp/Statement.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include "core/base/text.hpp"
+#include "core/store/files.hpp"
+
+namespace weir::store {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr std::int64_t application_id = 0x77656972;  // "weir"
+constexpr std::int64_t schema_version = 1;
+// Up to here the whole file is checked on opening (some 10 ms); beyond, damage is found where it is met.
+constexpr std::uintmax_t checked_on_opening = std::uintmax_t{8} << 20;
+
+// A batch's objects are found by its key, without an index besides. state NULL: as the batch's.
+constexpr char schema[] = R"(
+CREATE TABLE runs (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  netbox TEXT NOT NULL,
+  netbox_url TEXT NOT NULL,
+  command TEXT NOT NULL,
+  profile TEXT NOT NULL,
+  config_file TEXT NOT NULL,
+  resumes TEXT NOT NULL,
+  host TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  started INTEGER NOT NULL,
+  ended INTEGER,
+  state TEXT NOT NULL,
+  exit_code INTEGER,
+  reason TEXT NOT NULL,
+  summary TEXT NOT NULL
+) STRICT;
+CREATE INDEX runs_by_netbox ON runs (netbox, number);
+CREATE TABLE stages (
+  run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+  source TEXT NOT NULL,
+  stage TEXT NOT NULL,
+  state TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  updated INTEGER NOT NULL,
+  deleted INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  deferred INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  UNIQUE (run, source, stage)
+) STRICT;
+CREATE TABLE batches (
+  run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  stage TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  path TEXT NOT NULL,
+  verb TEXT NOT NULL,
+  marker TEXT NOT NULL,
+  objects INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  created INTEGER NOT NULL,
+  sent INTEGER,
+  ended INTEGER,
+  reason TEXT NOT NULL,
+  PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE objects (
+  run INTEGER NOT NULL,
+  batch INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  action TEXT NOT NULL,
+  label TEXT NOT NULL,
+  key TEXT NOT NULL,
+  netbox_id INTEGER NOT NULL,
+  state TEXT,
+  reason TEXT NOT NULL,
+  PRIMARY KEY (run, batch, position),
+  FOREIGN KEY (run, batch) REFERENCES batches (run, number) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE memory (
+  netbox TEXT PRIMARY KEY,
+  text TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)";
+
+constexpr std::array<std::string_view, 7> run_states{"running", "done",        "partly", "failed",
+                                                     "stopped", "interrupted", "resumed"};
+constexpr std::array<std::string_view, 5> stage_states{"running", "done", "failed", "skipped", "stopped"};
+constexpr std::array<std::string_view, 6> batch_states{"pending", "sent", "done", "failed", "deferred", "unknown"};
+
+// What is returned to the caller instead of thrown; thrown only inside of this file, to leave a transaction by.
+struct refusal {
+  base::error why;
+};
+
+template <class State, std::size_t Count>
+State state_of(std::array<std::string_view, Count> const& names, std::string const& text) {
+  auto const found = std::find(names.begin(), names.end(), text);
+  if (found == names.end())
+    throw SQLite::Exception("the state '" + base::shorten(text, 40) + "' is none that this weir knows", SQLITE_CORRUPT);
+  return static_cast<State>(found - names.begin());
+}
+
+std::int64_t milliseconds_of(instant t) { return std::chrono::floor<milliseconds>(t.time_since_epoch()).count(); }
+
+// --- values into statements and back
+
+void put(SQLite::Statement& s, int at, std::string_view v) { s.bind(at, std::string(v)); }
+void put(SQLite::Statement& s, int at, std::int64_t v) { s.bind(at, v); }
+void put(SQLite::Statement& s, int at, std::uint64_t v) { s.bind(at, static_cast<std::int64_t>(v)); }
+void put(SQLite::Statement& s, int at, int v) { s.bind(at, v); }
+void put(SQLite::Statement& s, int at, double v) { s.bind(at, v); }
+void put(SQLite::Statement& s, int at, instant v) { s.bind(at, milliseconds_of(v)); }
+void put(SQLite::Statement& s, int at, run_state v) { put(s, at, name(v)); }
+void put(SQLite::Statement& s, int at, stage_state v) { put(s, at, name(v)); }
+void put(SQLite::Statement& s, int at, batch_state v) { put(s, at, name(v)); }
+template <class Value>
+void put(SQLite::Statement& s, int at, std::optional<Value> const& v) {
+  v ? put(s, at, *v) : s.bind(at);
+}
+
+// The columns of a row, one after the other.
+class columns {
+ public:
+  explicit columns(SQLite::Statement& s) : statement_(s) {}
+  std::string text() { return statement_.getColumn(at_++).getString(); }
+  std::int64_t integer() { return statement_.getColumn(at_++).getInt64(); }
+  std::uint64_t natural() { return static_cast<std::uint64_t>(integer()); }
+  instant time() { return instant(milliseconds(integer())); }
+  std::optional<instant> maybe_time() { return null() ? std::nullopt : std::optional(time()); }
+  std::optional<int> maybe_int() { return null() ? std::nullopt : std::optional(static_cast<int>(integer())); }
+
+ private:
+  bool null() {
+    bool const is = statement_.getColumn(at_).isNull();
+    if (is) ++at_;
+    return is;
+  }
+  SQLite::Statement& statement_;
+  int at_ = 0;
+};
+
+// A kept statement while it is used: whatever happens, it lets go of its snapshot.
+class query {
+ public:
+  template <class... Values>
+  explicit query(SQLite::Statement& s, Values const&... values) : statement_(s) {
+    [[maybe_unused]] int at = 0;
+    (put(s, ++at, values), ...);
+  }
+  ~query() { statement_.tryReset(); }
+  query(query const&) = delete;
+  query& operator=(query const&) = delete;
+  bool next() { return statement_.executeStep(); }
+  columns row() { return columns(statement_); }
+  int run() { return statement_.exec(); }  // how many rows it changed
+
+ private:
+  SQLite::Statement& statement_;
+};
+
+// --- errors
+
+std::string user() { return "uid " + std::to_string(::geteuid()); }
+
+std::string aside(std::string const& file) {
+  return "move it aside (mv " + file + " " + file +
+         ".bad, and with it -wal and -shm, if they are there): runs can no longer be resumed, NetBox itself is not "
+         "affected; "
+         "the next sync compares everything anew";
+}
+
+std::string hint_for(std::string const& file, int code, int error_number) {
+  auto const folder = fs::path(file).parent_path().string();
+  auto const writable = "it must be writable for the user that weir runs as (" + user() +
+                        "), its folder too, or set state_dir to another folder";
+  std::string const full = "the disk or a quota is full: free space where " + folder +
+                           " is, then 'weir resume'; what was recorded before is kept";
+  switch (code & 0xff) {
+    case SQLITE_FULL:
+      return full;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+      return writable;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_ERROR:  // a table or a column is missing
+    case SQLITE_MISMATCH:
+      return aside(file);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "another program has it locked (a backup, the sqlite3 shell, a stopped weir?): let it end, then try again";
+    case SQLITE_IOERR:
+      if (error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG) return full;
+      return "the file system refused: look at the system's log and at the disk";
+    case SQLITE_NOMEM:
+      return "there is no memory left";
+    default:
+      return "this should not happen, please report it";
+  }
+}
+
+base::error explain(std::string const& file, std::string const& tried, SQLite::Exception const& e, int error_number) {
+  int const code = e.getExtendedErrorCode() > 0 ? e.getExtendedErrorCode() : e.getErrorCode();
+  auto what = "journal " + file + ": cannot " + tried + ": " + base::shorten(e.what(), 300);
+  bool const system = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN;
+  if (system && error_number != 0) what += " (" + system_words(error_number) + ")";
+  if (code > 0) what += " [SQLite " + std::to_string(code) + "]";
+  return base::fail(what, hint_for(file, code, error_number));
+}
+
+// --- opening
+
+std::int64_t number_of(SQLite::Database& db, char const* sql) { return db.execAndGet(sql).getInt64(); }
+
+void set_up(SQLite::Database& db, journal_options const& options) {
+  db.exec("PRAGMA foreign_keys = ON");
+  db.exec(options.durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF");
+  if (options.most_pages > 0) db.exec("PRAGMA max_page_count = " + std::to_string(options.most_pages));
+}
+
+int milliseconds_to_wait(journal_options const& options) {
+  return static_cast<int>(std::clamp<std::int64_t>(options.wait.count(), 0, 3'600'000));
+}
+
+// Makes the whole journal under another name and gives it its own at the end: a file under the journal's name always is
+// a whole journal, so that an empty one is damage, and two processes that begin at once do not meet half-made tables.
+// Nothing happens if the file turns out to be there.
+void create(fs::path const& file, journal_options const& options) {
+  static std::atomic<unsigned> counter{0};
+  fs::path const draft = file.string() + ".new-" + std::to_string(::getpid()) + "-" + std::to_string(++counter);
+  auto const refuse = [&](char const* tried, int error_number) {
+    int const code = error_number == ENOSPC || error_number == EDQUOT ? SQLITE_FULL : SQLITE_CANTOPEN;
+    throw refusal{base::fail("journal " + file.string() + ": cannot " + tried + " it: " + system_words(error_number),
+                             hint_for(file.string(), code, error_number))};
+  };
+  ::unlink(draft.c_str());  // of a dead process that had our number
+  int const descriptor = ::open(draft.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (descriptor < 0) refuse("create", errno);
+  ::close(descriptor);
+  struct remover {
+    std::string file;
+    ~remover() {
+      for (auto const* end : {"", "-wal", "-shm", "-journal"}) ::unlink((file + end).c_str());
+    }
+  } const at_the_end{draft.string()};
+  {
+    SQLite::Database db(draft.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX);
+    set_up(db, options);
+    db.exec("BEGIN IMMEDIATE");
+    db.exec(schema);
+    db.exec("PRAGMA application_id = " + std::to_string(application_id));
+    db.exec("PRAGMA user_version = " + std::to_string(schema_version));
+    db.exec("COMMIT");
+    db.execAndGet("PRAGMA journal_mode = WAL");
+  }
+  if (::link(draft.c_str(), file.c_str()) != 0 && errno != EEXIST) {
+    // A file system without hard links.
+    if (::rename(draft.c_str(), file.c_str()) != 0) refuse("name", errno);
+  }
+  if (!options.durable) return;
+  int const folder = ::open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;  // we may write to it and not read it: the name gets there with the next sync
+  ::fsync(folder);
+  ::close(folder);
+}
+
+std::uintmax_t size_of(fs::path const& file) {
+  struct stat about {};
+  return ::stat(file.c_str(), &about) == 0 ? static_cast<std::uintmax_t>(about.st_size) : 0;
+}
+
+// WAL needs a -shm file beside it, which nobody can make in a read-only folder. Where there is no -wal either, nobody
+// writes, and a copy in memory that was read while nothing changed is the journal.
+std::unique_ptr<SQLite::Database> copy_in_memory(fs::path const& file) {
+  auto const wal = file.string() + "-wal";
+  struct stat before {
+  }, after{};
+  if (size_of(wal) > 0) return nullptr;
+  int const descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return nullptr;
+  struct closer {
+    int number;
+    ~closer() { ::close(number); }
+  } const at_the_end{descriptor};
+  if (::fstat(descriptor, &before) != 0 || before.st_size < 100) return nullptr;
+  auto const size = static_cast<std::size_t>(before.st_size);
+  std::unique_ptr<unsigned char, void (*)(void*)> bytes(static_cast<unsigned char*>(sqlite3_malloc64(size)),
+                                                        sqlite3_free);
+  if (!bytes) return nullptr;
+  for (std::size_t have = 0; have < size;) {
+    auto const n = ::pread(descriptor, bytes.get() + have, size - have, static_cast<off_t>(have));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return nullptr;
+    have += static_cast<std::size_t>(n);
+  }
+  if (::fstat(descriptor, &after) != 0 || size_of(wal) > 0 || after.st_size != before.st_size ||
+      after.st_mtim.tv_sec != before.st_mtim.tv_sec || after.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
+    return nullptr;
+  // Memory knows no WAL: the header says with these two which kind of journal it has.
+  bytes.get()[18] = bytes.get()[19] = 1;
+  auto db = std::make_unique<SQLite::Database>(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX);
+  auto const length = static_cast<sqlite3_int64>(size);
+  if (sqlite3_deserialize(db->getHandle(), "main", bytes.release(), length, length,
+                          SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_READONLY) != SQLITE_OK)
+    return nullptr;
+  return db;
+}
+
+// Throws if the file is none of ours.
+void identify(SQLite::Database& db, std::string const& file) {
+  auto const id = number_of(db, "PRAGMA application_id");
+  auto const version = number_of(db, "PRAGMA user_version");
+  if (id != application_id)
+    throw refusal{base::fail("journal " + file +
+                                 ": it is an SQLite database, and not a journal of weir (application id " +
+                                 std::to_string(id) + ", weir's is " + std::to_string(application_id) + ")",
+                             "it was not touched; set state_dir to a folder of weir's own")};
+  if (version > schema_version)
+    throw refusal{base::fail("journal " + file + ": its format is version " + std::to_string(version) +
+                                 ", this weir knows version " + std::to_string(schema_version) +
+                                 ": a newer weir wrote it",
+                             "use that newer weir, or " + aside(file))};
+  if (version < schema_version)
+    throw refusal{base::fail("journal " + file + ": its format is version " + std::to_string(version) +
+                                 ", which no weir wrote (this one knows version " + std::to_string(schema_version) +
+                                 ")",
+                             aside(file))};
+}
+
+void check(SQLite::Database& db, std::string const& file) {
+  SQLite::Statement statement(db, "PRAGMA quick_check(1)");
+  std::string found;
+  if (statement.executeStep()) found = statement.getColumn(0).getString();
+  if (found != "ok")
+    throw refusal{base::fail("journal " + file + ": it is damaged: " + base::shorten(found, 300), aside(file))};
+}
+
+}  // namespace
+
+std::string_view name(run_state s) { return run_states.at(static_cast<std::size_t>(s)); }
+std::string_view name(stage_state s) { return stage_states.at(static_cast<std::size_t>(s)); }
+std::string_view name(batch_state s) { return batch_states.at(static_cast<std::size_t>(s)); }
+
+struct journal::state {
+  state(fs::path f, journal_options o, std::unique_ptr<SQLite::Database> d)
+      : file(std::move(f)), options(std::move(o)), db(std::move(d)) {}
+
+  fs::path const file;
+  journal_options const options;
+  std::mutex mutex;
+  std::unique_ptr<SQLite::Database> const db;
+  std::unordered_map<char const*, SQLite::Statement> statements;  // by their text's address: one per place of use
+
+  SQLite::Statement& prepared(char const* sql) {
+    auto const found = statements.find(sql);
+    return found != statements.end() ? found->second
+                                     : statements.emplace(sql, SQLite::Statement(*db, sql)).first->second;
+  }
+
+  // `body` with the database to itself; `tried` completes "cannot …".
+  template <class Body>
+  auto attempt(std::string const& tried, Body&& body) -> base::result<decltype(body())> {
+    std::lock_guard const lock(mutex);
+    try {
+      if constexpr (std::is_void_v<decltype(body())>) {
+        body();
+        return {};
+      } else {
+        return body();
+      }
+    } catch (refusal& r) {
+      return std::move(r.why);
+    } catch (SQLite::Exception const& e) {
+      return explain(file.string(), tried, e, sqlite3_system_errno(db->getHandle()));
+    }
+  }
+
+  // One step that changes the file: all of `body` or nothing.
+  template <class Body>
+  base::result<void> change(std::string_view step, std::string const& tried, Body&& body) {
+    if (options.read_only)
+      return base::fail("journal " + file.string() + ": cannot " + tried + ": it was opened for reading only");
+    if (options.watch) options.watch(step, true);
+    auto done = attempt(tried, [&] {
+      query(prepared("BEGIN IMMEDIATE")).run();
+      struct undo {
+        state& of;
+        // SQLite itself may have rolled back, on a full disk for one.
+        ~undo() {
+          if (!sqlite3_get_autocommit(of.db->getHandle()))
+            sqlite3_exec(of.db->getHandle(), "ROLLBACK", nullptr, nullptr, nullptr);
+        }
+      } const unless_committed{*this};
+      body();
+      query(prepared("COMMIT")).run();
+    });
+    if (done && options.watch) options.watch(step, false);
+    return done;
+  }
+
+  base::error absent(std::string const& what) const {
+    return base::fail("journal " + file.string() + ": there is no " + what);
+  }
+
+  std::int64_t run_number(std::string_view id) {
+    query found(prepared("SELECT number FROM runs WHERE id = ?"), id);
+    if (!found.next()) throw refusal{absent("run " + base::shorten(id, 40))};
+    return found.row().integer();
+  }
+
+  std::vector<run_record> runs(query& rows) {
+    std::vector<run_record> out;
+    while (rows.next()) {
+      auto r = rows.row();
+      auto& run = out.emplace_back();
+      run.id = r.text();
+      run.netbox_url = r.text();
+      run.command = r.text();
+      run.profile = r.text();
+      run.config_file = r.text();
+      run.resumes = r.text();
+      run.host = r.text();
+      run.pid = r.integer();
+      run.started = r.time();
+      run.ended = r.maybe_time();
+      run.state = state_of<run_state>(run_states, r.text());
+      run.exit_code = r.maybe_int();
+      run.reason = r.text();
+      run.summary_json = r.text();
+    }
+    return out;
+  }
+
+  std::vector<batch_record> batches(query& rows, std::string_view run) {
+    std::vector<batch_record> out;
+    while (rows.next()) {
+      auto r = rows.row();
+      auto& b = out.emplace_back();
+      b.run = run;
+      b.number = r.natural();
+      b.source = r.text();
+      b.stage = r.text();
+      b.kind = r.text();
+      b.path = r.text();
+      b.verb = r.text();
+      b.marker = r.text();
+      b.objects = r.natural();
+      b.state = state_of<batch_state>(batch_states, r.text());
+      b.attempts = r.natural();
+      b.created = r.time();
+      b.sent = r.maybe_time();
+      b.ended = r.maybe_time();
+      b.reason = r.text();
+    }
+    return out;
+  }
+
+  void insert(std::int64_t run, batch_record const& b, batch_state as) {
+    query(
+        prepared("INSERT INTO batches (run, number, source, stage, kind, path, verb, marker, objects, state, attempts, "
+                 "created, sent, ended, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+        run, b.number, b.source, b.stage, b.kind, b.path, b.verb, b.marker, b.objects, as, b.attempts, b.created,
+        b.sent, b.ended, b.reason)
+        .run();
+  }
+};
+
+// The columns of `runs` in the order that state::runs() reads them; a macro, as statements are known by their literals.
+#define WEIR_RUN_COLUMNS                                                                                         \
+  "SELECT id, netbox_url, command, profile, config_file, resumes, host, pid, started, ended, state, exit_code, " \
+  "reason, summary FROM runs "
+#define WEIR_BATCH_COLUMNS                                                                                          \
+  "SELECT number, source, stage, kind, path, verb, marker, objects, state, attempts, created, sent, ended, reason " \
+  "FROM batches "
+
+journal::journal(std::unique_ptr<state> s) : state_(std::move(s)) {}
+journal::~journal() = default;
+fs::path const& journal::file() const { return state_->file; }
+
+base::result<std::unique_ptr<journal>> journal::open(fs::path const& given, journal_options options) {
+  std::error_code ignored;
+  auto const file = fs::absolute(given, ignored);
+  auto const named = "journal " + file.string();
+  std::unique_ptr<SQLite::Database> db;
+  auto const error_number = [&] { return db ? sqlite3_system_errno(db->getHandle()) : errno; };
+  try {
+    if (!options.read_only)
+      if (auto made = make_folder(file.parent_path()); !made) return made.error();
+    struct stat about {};
+    if (::stat(file.c_str(), &about) != 0) {
+      if (errno != ENOENT)
+        return base::fail(named + ": cannot look at it: " + system_words(errno),
+                          hint_for(file.string(), SQLITE_PERM, 0));
+      if (options.read_only) return base::fail(named + ": it does not exist", "the first 'weir sync' makes it");
+      // SQLite would delete it together with what is recorded in it alone.
+      if (auto const left = size_of(file.string() + "-wal"); left > 0)
+        return base::fail(
+            named + ": it is gone, but " + std::to_string(left) + " bytes of it are left in " + file.string() + "-wal",
+            "put the file back beside it, or " + aside(file.string()));
+      create(file, options);
+    } else if (!S_ISREG(about.st_mode)) {
+      return base::fail(named + ": it is not a file", "move it away, or set state_dir to another folder");
+    } else if (about.st_size == 0) {
+      return base::fail(named + ": it is damaged: it is empty", aside(file.string()));
+    }
+    int const mode = options.read_only ? SQLite::OPEN_READONLY : SQLite::OPEN_READWRITE;
+    auto const connect = [&] {
+      db =
+          std::make_unique<SQLite::Database>(file.string(), mode | SQLite::OPEN_NOMUTEX, milliseconds_to_wait(options));
+      identify(*db, file.string());
+    };
+    if (options.read_only) {
+      try {
+        connect();
+      } catch (SQLite::Exception const& e) {
+        if (e.getErrorCode() != SQLITE_CANTOPEN && e.getErrorCode() != SQLITE_READONLY) throw;
+        auto copy = copy_in_memory(file);
+        if (!copy) throw;
+        db = std::move(copy);
+        identify(*db, file.string());
+      }
+    } else {
+      connect();
+      if (sqlite3_db_readonly(db->getHandle(), "main") == 1)
+        return base::fail(named + ": it is read-only for this user", hint_for(file.string(), SQLITE_READONLY, 0));
+    }
+    if (size_of(file) + size_of(file.string() + "-wal") <= checked_on_opening) check(*db, file.string());
+    if (!options.read_only) {
+      set_up(*db, options);
+      if (auto const in_use = db->execAndGet("PRAGMA journal_mode = WAL").getString(); in_use != "wal")
+        return base::fail(named + ": its file system cannot do write-ahead logging (journal mode " + in_use + ")",
+                          "set state_dir to a folder on a local disk");
+      // What cannot be written is known before the run begins, and not by its first batch.
+      db->exec("BEGIN IMMEDIATE; ROLLBACK");
+    }
+  } catch (refusal& r) {
+    return std::move(r.why);
+  } catch (SQLite::Exception const& e) {
+    return explain(file.string(), options.read_only ? "open it for reading" : "open it", e, error_number());
+  }
+  return std::unique_ptr<journal>(new journal(std::make_unique<state>(file, std::move(options), std::move(db))));
+}
+
+base::result<void> journal::begin_run(run_record const& r) {
+  auto& s = *state_;
+  return s.change("begin_run", "record the beginning of run " + r.id, [&] {
+    query(s.prepared(
+              "INSERT INTO runs (id, netbox, netbox_url, command, profile, config_file, resumes, host, pid, started, "
+              "ended, state, exit_code, reason, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+          r.id, normalised_url(r.netbox_url), r.netbox_url, r.command, r.profile, r.config_file, r.resumes, r.host,
+          r.pid, r.started, r.ended, r.state, r.exit_code, r.reason, r.summary_json)
+        .run();
+  });
+}
+
+base::result<void> journal::end_run(std::string_view run, run_state became, int exit_code, std::string_view reason,
+                                    std::string_view summary_json, instant now) {
+  auto& s = *state_;
+  return s.change("end_run", "record the end of run " + std::string(run), [&] {
+    query(s.prepared("UPDATE runs SET state = ?, exit_code = ?, reason = ?, summary = ?, ended = ? WHERE number = ?"),
+          became, exit_code, reason, summary_json, now, s.run_number(run))
+        .run();
+  });
+}
+
+base::result<void> journal::set_run_state(std::string_view run, run_state became, std::string_view reason) {
+  auto& s = *state_;
+  return s.change("set_run_state", "record the state of run " + std::string(run), [&] {
+    query(s.prepared("UPDATE runs SET state = ?, reason = ? WHERE number = ?"), became, reason, s.run_number(run))
+        .run();
+  });
+}
+
+base::result<void> journal::put_stage(stage_record const& r) {
+  auto& s = *state_;
+  return s.change("put_stage", "record stage " + r.stage + " of " + r.source + " in run " + r.run, [&] {
+    query(s.prepared(
+              "INSERT INTO stages (run, source, stage, state, created, updated, deleted, failed, deferred, reason) "
+              "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, source, stage) DO UPDATE SET "
+              "state = excluded.state, created = excluded.created, updated = excluded.updated, "
+              "deleted = excluded.deleted, failed = excluded.failed, deferred = excluded.deferred, "
+              "reason = excluded.reason"),
+          s.run_number(r.run), r.source, r.stage, r.state, r.created, r.updated, r.deleted, r.failed, r.deferred,
+          r.reason)
+        .run();
+  });
+}
+
+namespace {
+std::string batch_of(std::string_view run, std::uint64_t number) {
+  return "batch " + std::to_string(number) + " of run " + base::shorten(run, 40);
+}
+}  // namespace
+
+base::result<void> journal::add_batch(batch_record const& b, std::vector<object_record> const& objects) {
+  auto& s = *state_;
+  return s.change("add_batch", "record " + batch_of(b.run, b.number), [&] {
+    auto const run = s.run_number(b.run);
+    s.insert(run, b, b.state);
+    auto& statement = s.prepared(
+        "INSERT INTO objects (run, batch, position, action, label, key, netbox_id, reason, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(nullif(?, 'pending'), ?))");
+    for (auto const& o : objects)
+      query(statement, run, b.number, o.position, o.action, o.label, o.key, o.netbox_id, o.reason, o.state, b.state)
+          .run();
+  });
+}
+
+base::result<void> journal::add_deferred(batch_record const& b) {
+  auto& s = *state_;
+  return s.change("add_deferred", "record " + batch_of(b.run, b.number),
+                  [&] { s.insert(s.run_number(b.run), b, batch_state::deferred); });
+}
+
+base::result<void> journal::batch_sent(std::string_view run, std::uint64_t number, instant now) {
+  auto& s = *state_;
+  return s.change("batch_sent", "record the sending of " + batch_of(run, number), [&] {
+    if (query(s.prepared(
+                  "UPDATE batches SET state = 'sent', attempts = attempts + 1, sent = ?, ended = NULL, reason = '' "
+                  "WHERE run = ? AND number = ?"),
+              now, s.run_number(run), number)
+            .run() != 1)
+      throw refusal{s.absent(batch_of(run, number))};
+  });
+}
+
+base::result<void> journal::batch_ended(std::string_view run, std::uint64_t number, batch_state became,
+                                        std::string_view reason, std::vector<object_record> const& objects,
+                                        instant now) {
+  auto& s = *state_;
+  return s.change("batch_ended", "record the end of " + batch_of(run, number), [&] {
+    auto const of = s.run_number(run);
+    if (query(s.prepared("UPDATE batches SET state = ?, reason = ?, ended = ? WHERE run = ? AND number = ?"), became,
+              reason, now, of, number)
+            .run() != 1)
+      throw refusal{s.absent(batch_of(run, number))};
+    query(s.prepared("UPDATE objects SET state = NULL, reason = '' WHERE run = ? AND batch = ? AND state IS NOT NULL"),
+          of, number)
+        .run();
+    auto& statement = s.prepared(
+        "UPDATE objects SET state = nullif(?1, ?2), reason = ?3, netbox_id = CASE ?4 WHEN 0 THEN netbox_id ELSE ?4 "
+        "END WHERE run = ?5 AND batch = ?6 AND position = ?7");
+    for (auto const& o : objects)
+      if (query(statement, o.state, became, o.reason, o.netbox_id, of, number, o.position).run() != 1)
+        throw refusal{s.absent("object " + std::to_string(o.position) + " in " + batch_of(run, number))};
+  });
+}
+
+base::result<void> journal::prune(std::size_t keep, std::chrono::hours unfinished_for, instant now) {
+  auto& s = *state_;
+  // In double: a limit of hours::max() must not overflow.
+  std::chrono::duration<double, std::milli> const limit = unfinished_for;
+  return s.change("prune", "forget old runs", [&] {
+    query(s.prepared("DELETE FROM runs WHERE number IN (SELECT number FROM (SELECT number, row_number() OVER "
+                     "(PARTITION BY netbox ORDER BY number DESC) AS rank FROM runs WHERE "
+                     "state NOT IN ('running', 'stopped', 'interrupted') OR ?1 - started >= ?2) WHERE rank > ?3)"),
+          now, limit.count(), static_cast<std::int64_t>(std::min<std::size_t>(keep, INT64_MAX)))
+        .run();
+  });
+}
+
+base::result<std::vector<run_record>> journal::runs(std::size_t at_most, std::string_view netbox_url) const {
+  auto& s = *state_;
+  return s.attempt("read the runs", [&] {
+    auto const limit = static_cast<std::int64_t>(std::min<std::size_t>(at_most, INT64_MAX));
+    if (netbox_url.empty()) {
+      query rows(s.prepared(WEIR_RUN_COLUMNS "ORDER BY number DESC LIMIT ?"), limit);
+      return s.runs(rows);
+    }
+    query rows(s.prepared(WEIR_RUN_COLUMNS "WHERE netbox = ? ORDER BY number DESC LIMIT ?"), normalised_url(netbox_url),
+               limit);
+    return s.runs(rows);
+  });
+}
+
+base::result<run_record> journal::find_run(std::string_view wanted) const {
+  auto& s = *state_;
+  auto const quoted = "'" + base::shorten(wanted, 40) + "'";
+  auto const list = [](std::vector<run_record> const& runs) {
+    std::vector<std::string> ids;
+    for (auto const& r : runs) ids.push_back(r.id);
+    return base::join(ids);
+  };
+  if (wanted.size() < 2)
+    return base::fail(base::error_code::usage, "a run is named by at least 2 characters of its id, not by " + quoted,
+                      "'weir history' lists the runs");
+  return s.attempt("look up run " + quoted, [&] {
+    query rows(
+        s.prepared(WEIR_RUN_COLUMNS "WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id = ?1 DESC, number DESC LIMIT 11"),
+        wanted);
+    auto found = s.runs(rows);
+    if (found.empty()) {
+      query known(s.prepared(WEIR_RUN_COLUMNS "ORDER BY number DESC LIMIT 10"));
+      auto const ids = list(s.runs(known));
+      throw refusal{base::fail(base::error_code::usage, "there is no run " + quoted + " in " + s.file.string(),
+                               ids.empty() ? "there are no runs yet" : "the latest are " + ids)};
+    }
+    if (found.size() > 1 && found[0].id != wanted)
+      throw refusal{base::fail(base::error_code::usage, quoted + " is the beginning of several runs: " + list(found),
+                               "give more characters")};
+    return std::move(found[0]);
+  });
+}
+
+base::result<std::vector<stage_record>> journal::stages(std::string_view run) const {
+  auto& s = *state_;
+  return s.attempt("read the stages of run " + std::string(run), [&] {
+    query rows(
+        s.prepared("SELECT source, stage, state, created, updated, deleted, failed, deferred, reason FROM stages "
+                   "WHERE run = ? ORDER BY rowid"),
+        s.run_number(run));
+    std::vector<stage_record> out;
+    while (rows.next()) {
+      auto r = rows.row();
+      auto& stage = out.emplace_back();
+      stage.run = run;
+      stage.source = r.text();
+      stage.stage = r.text();
+      stage.state = state_of<stage_state>(stage_states, r.text());
+      stage.created = r.natural();
+      stage.updated = r.natural();
+      stage.deleted = r.natural();
+      stage.failed = r.natural();
+      stage.deferred = r.natural();
+      stage.reason = r.text();
+    }
+    return out;
+  });
+}
+
+base::result<std::vector<batch_record>> journal::batches(std::string_view run) const {
+  auto& s = *state_;
+  return s.attempt("read the batches of run " + std::string(run), [&] {
+    query rows(s.prepared(WEIR_BATCH_COLUMNS "WHERE run = ? ORDER BY number"), s.run_number(run));
+    return s.batches(rows, run);
+  });
+}
+
+base::result<std::vector<batch_record>> journal::batches(std::string_view run, batch_state in) const {
+  auto& s = *state_;
+  return s.attempt("read the batches of run " + std::string(run), [&] {
+    query rows(s.prepared(WEIR_BATCH_COLUMNS "WHERE run = ? AND state = ? ORDER BY number"), s.run_number(run), in);
+    return s.batches(rows, run);
+  });
+}
+
+base::result<std::vector<object_record>> journal::objects(std::string_view run, std::uint64_t batch) const {
+  auto& s = *state_;
+  return s.attempt("read the objects of " + batch_of(run, batch), [&] {
+    auto const of = s.run_number(run);
+    query whole(s.prepared("SELECT state FROM batches WHERE run = ? AND number = ?"), of, batch);
+    if (!whole.next()) throw refusal{s.absent(batch_of(run, batch))};
+    auto const shared = whole.row().text();
+    query rows(s.prepared("SELECT position, action, label, key, netbox_id, coalesce(state, ?), reason FROM objects "
+                          "WHERE run = ? AND batch = ? ORDER BY position"),
+               shared, of, batch);
+    std::vector<object_record> out;
+    while (rows.next()) {
+      auto r = rows.row();
+      auto& o = out.emplace_back();
+      o.position = r.natural();
+      o.action = r.text();
+      o.label = r.text();
+      o.key = r.text();
+      o.netbox_id = r.natural();
+      o.state = state_of<batch_state>(batch_states, r.text());
+      o.reason = r.text();
+    }
+    return out;
+  });
+}
+
+base::result<std::vector<run_record>> journal::unfinished(std::string_view netbox_url) const {
+  auto& s = *state_;
+  return s.attempt("read the unfinished runs", [&] {
+    query rows(s.prepared(WEIR_RUN_COLUMNS
+                          "WHERE netbox = ? AND state IN ('running', 'stopped', 'interrupted') ORDER BY number DESC"),
+               normalised_url(netbox_url));
+    return s.runs(rows);
+  });
+}
+
+base::result<void> journal::remember(std::string_view netbox_url, std::string_view text, instant now) {
+  auto& s = *state_;
+  return s.change("remember", "keep what was learnt about " + normalised_url(netbox_url), [&] {
+    query(s.prepared("INSERT INTO memory (netbox, text, at) VALUES (?, ?, ?) ON CONFLICT (netbox) DO UPDATE SET "
+                     "text = excluded.text, at = excluded.at"),
+          normalised_url(netbox_url), text, now)
+        .run();
+  });
+}
+
+base::result<std::optional<std::string>> journal::recall(std::string_view netbox_url, std::chrono::hours not_older_than,
+                                                         instant now) const {
+  auto& s = *state_;
+  return s.attempt("read what was learnt about " + normalised_url(netbox_url), [&]() -> std::optional<std::string> {
+    query found(s.prepared("SELECT text, at FROM memory WHERE netbox = ?"), normalised_url(netbox_url));
+    if (!found.next()) return {};
+    auto r = found.row();
+    auto text = r.text();
+    std::chrono::duration<double> const age = now - r.time();
+    // A clock that was set back makes it young: better a little stale than never expiring.
+    if (age > std::chrono::duration<double>(not_older_than) || -age > std::chrono::duration<double>(not_older_than))
+      return {};
+    return text;
+  });
+}
+
+}  // namespace weir::store
