@@ -4,10 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <future>
 #include <mutex>
 #include <random>
 #include <unordered_map>
@@ -18,7 +14,6 @@
 namespace weir::http {
 namespace {
 
-namespace asio = boost::asio;
 namespace log = base::log;
 using std::chrono::duration_cast;
 using std::chrono::milliseconds;
@@ -51,8 +46,7 @@ std::string describe(reply const& r, headers const& sent) {
   return scrub(std::move(text), sent);
 }
 
-outcome meaning_of(reply const& r, throttle::method verb, classifier meaning) {
-  if (r.error == failure::too_big && verb == throttle::method::get) return outcome::too_large;
+throttle::observation observe(reply const& r, throttle::method verb) {
   throttle::observation seen;
   seen.verb = verb;
   seen.status = r.status;
@@ -65,8 +59,10 @@ outcome meaning_of(reply const& r, throttle::method verb, classifier meaning) {
   seen.has_retry_after = !r.header("retry-after").empty();
   seen.content_type = r.header("content-type");
   seen.body = r.body;
-  return meaning(seen);
+  return seen;
 }
+
+std::string in_seconds(clock::duration d) { return fmt::format("{:.1f} s", std::chrono::duration<double>(d).count()); }
 
 }  // namespace
 
@@ -75,97 +71,176 @@ struct client::state : std::enable_shared_from_this<state> {
   struct pending {
     call what;
     std::function<void(answer)> done;
-    bool last_was_stale = false;
+    bool fresh_connection = false;  // for the next attempt
+    outcome last = outcome::cancelled;
+    reply last_reply;  // of the last attempt that failed, for whoever is given it back
+    std::size_t attempts = 0;
   };
   struct quiet {
     clock::time_point until = clock::time_point::min();
     std::uint64_t unsaid = 0;
   };
 
-  state(asio::io_context& loop, std::unique_ptr<transport> w, throttle::limits const& ceilings, std::string n,
-        classifier m)
-      : io(loop),
-        wire(std::move(w)),
-        gate(ceilings, std::random_device{}()),
-        name(std::move(n)),
-        meaning(m),
-        timer(loop) {}
+  state(std::shared_ptr<loop> on, std::unique_ptr<transport> w, throttle::limits const& ceilings, std::string n,
+        classifier m, std::uint64_t seed)
+      : io(std::move(on)), wire(std::move(w)), gate(ceilings, seed), name(std::move(n)), meaning(m) {}
 
   void submit(call what, std::function<void(answer)> done) {
-    if (stopped) {
+    if (stopped || draining || gate.gave_up()) {
       answer a;
       a.reply.error = failure::cancelled;
       a.reply.error_text = name + ": stopped";
+      if (gate.gave_up() && !stopped) gave_up(a);
       done(std::move(a));
       return;
     }
     auto const t = ++last_ticket;
-    gate.submit(clock::now(), t, {what.request.verb, what.lane, what.objects});
-    waiting.emplace(t, pending{std::move(what), std::move(done)});
+    gate.submit(io->now(), t, {what.request.verb, what.lane, what.objects, what.endpoint, what.impatient});
+    waiting.emplace(t, pending{std::move(what), std::move(done), false, outcome::cancelled, {}, 0});
     pump();
   }
 
   // Starts what may start now, and sets the timer for what may start later.
   void pump() {
     if (stopped) return;
-    auto now = clock::now();
+    auto now = io->now();
     while (auto const t = gate.next(now)) {
       start(*t);
-      now = clock::now();
+      now = io->now();
     }
     auto const wake = gate.wake(now);
     if (wake != armed_for) {
       armed_for = wake;
-      timer.cancel();
-      if (wake != clock::time_point::max()) {
-        timer.expires_at(wake);
-        timer.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
+      if (timer) io->cancel(*timer);
+      timer.reset();
+      if (wake != clock::time_point::max())
+        timer = io->call_at(wake, [weak = weak_from_this()] {
           auto const self = weak.lock();
-          if (ec || !self) return;
+          if (!self) return;
+          self->timer.reset();
           self->armed_for = clock::time_point::max();
           self->pump();
         });
-      }
     }
     publish();
   }
 
   void start(ticket t) {
-    auto& p = waiting.at(t);
-    auto const& r = p.what.request;
     // Weak: the transport belongs to this state.
     auto done = [weak = weak_from_this(), t](reply got) {
       if (auto const self = weak.lock()) self->finished(t, std::move(got));
     };
-    if (!p.last_was_stale) return wire->send(r, std::move(done));
+    if (t == throttle::probe_ticket) return wire->send(probe, std::move(done));
+    auto& p = waiting.at(t);
+    auto const& r = p.what.request;
+    if (p.what.before_attempt && !p.what.before_attempt()) {
+      reply refused;
+      refused.error = failure::cancelled;
+      refused.error_text = name + ": not sent, because it could not be written to the journal";
+      io->post([done = std::move(done), refused = std::move(refused)]() mutable { done(std::move(refused)); });
+      return;
+    }
+    if (!p.fresh_connection) return wire->send(r, std::move(done));
     auto fresh = r;
     fresh.fresh_connection = true;
     wire->send(fresh, std::move(done));
   }
 
   void finished(ticket t, reply got) {
+    bool const probing = t == throttle::probe_ticket;
     auto const found = waiting.find(t);
-    if (found == waiting.end()) return;
-    auto& p = found->second;
-    auto const& sent = p.what.request;
-    auto const now = clock::now();
-    auto const what = meaning_of(got, sent.verb, meaning);
+    if (!probing && found == waiting.end()) return;
+    auto const& sent = probing ? probe : found->second.what.request;
+    auto const now = io->now();
+    auto const seen = observe(got, sent.verb);
+    auto what =
+        got.error == failure::too_big && sent.verb == throttle::method::get ? outcome::too_large : meaning(seen);
+    auto const cause = throttle::database_trouble(seen);
     busy_ms += got.elapsed.count();
-    auto const v = gate.done(now, t, what, got.elapsed,
-                             throttle::retry_after(got.header("retry-after"), std::chrono::system_clock::now()),
-                             got.certificate_refused);
-    log_attempt(p, got, what, v);
-    if (v.again) {
-      p.last_was_stale = what == outcome::stale;
-      if (what != outcome::stale) warn_of_retry(p, got, what, v, now);  // a stale connection is nobody's trouble
-      pump();
-      return;
+    auto const v = gate.done(now, t,
+                             {what, got.elapsed, throttle::retry_after(got.header("retry-after"), io->wall_now()),
+                              got.certificate_refused, cause, got.body.size()});
+    tell();
+    if (!probing) {
+      auto& p = found->second;
+      p.attempts = v.attempts;
+      log_attempt(p, got, what, v);
+      if (v.again) {
+        // In a starved pool another connection may lead to another of NetBox's processes, which has what it needs.
+        p.fresh_connection = what == outcome::stale || cause == throttle::trouble::no_connection;
+        if (what != outcome::stale) warn_of_retry(p, got, what, v, now);  // a stale connection is nobody's trouble
+        p.last = what;
+        p.last_reply = std::move(got);
+      } else {
+        answer a{what, std::move(got), v.attempts, gate.gave_up()};
+        auto const done = std::move(p.done);
+        waiting.erase(found);
+        pump();
+        done(std::move(a));
+      }
     }
-    answer a{what, std::move(got), v.attempts};
-    auto const done = std::move(p.done);
-    waiting.erase(found);
+    if (gate.gave_up()) hand_back();
     pump();
-    done(std::move(a));
+  }
+
+  // What waits will not be sent: its owner is told what came last.
+  void hand_back() {
+    for (auto const t : gate.take_waiting()) {
+      auto const found = waiting.find(t);
+      auto p = std::move(found->second);
+      waiting.erase(found);
+      answer a{p.last, std::move(p.last_reply), p.attempts, true};
+      if (p.attempts == 0) gave_up(a);
+      p.done(std::move(a));
+    }
+  }
+
+  void gave_up(answer& a) {
+    a.outcome = outcome::unreachable;
+    a.gave_up = true;
+    a.reply.error = failure::other;
+    a.reply.error_text = fmt::format("{}: not sent, since nothing has succeeded for more than {} s", name,
+                                     gate.ceilings().max_outage.count());
+  }
+
+  // What the gate has decided, for the log and for whoever listens.
+  void tell() {
+    for (auto const& e : gate.take_events()) {
+      say(e);
+      if (listener) listener(e, gate.adaptation());
+    }
+  }
+
+  void say(throttle::event const& e) const {
+    using what = throttle::event::what;
+    if (gate.ceilings().control == throttle::control::fixed) return;
+    auto const prefix = name + (gate.ceilings().control == throttle::control::observe ? ": (observed only) " : ": ");
+    switch (e.kind) {
+      case what::limit:
+        log::debug(fmt::format("{}at most {} in flight, {} apart; answers take {:.1f} times as long as usual", prefix,
+                               static_cast<std::size_t>(e.limit), in_seconds(e.gap), e.inflation));
+        break;
+      case what::opened:
+        log::warning(
+            fmt::format("{}it does not answer; nothing is sent for {}, then a probe", prefix, in_seconds(e.pause)));
+        break;
+      case what::probe:
+        log::debug(prefix + "probing whether it is back");
+        break;
+      case what::closed:
+        log::info(prefix + "it answers again");
+        break;
+      case what::starved:
+        log::warning(prefix + throttle::starved_text(e.mixed), {{"hint", std::string(throttle::starved_hint)}});
+        break;
+      case what::fed:
+        log::info(prefix + "its database has connections to spare again");
+        break;
+      case what::gave_up:
+        log::error(fmt::format("{}nothing has succeeded for more than {} s; what is left is deferred", prefix,
+                               gate.ceilings().max_outage.count()));
+        break;
+    }
   }
 
   void log_attempt(pending const& p, reply const& got, outcome what, throttle::verdict const& v) const {
@@ -204,7 +279,8 @@ struct client::state : std::enable_shared_from_this<state> {
   void stop() {
     if (stopped) return;
     stopped = true;
-    timer.cancel();
+    if (timer) io->cancel(*timer);
+    timer.reset();
     for (std::size_t i = 0; i < std::size(warned); ++i)
       if (warned[i].unsaid > 0)
         log::warning(fmt::format("{}: {} more requests were tried again after '{}'", name, warned[i].unsaid,
@@ -220,7 +296,7 @@ struct client::state : std::enable_shared_from_this<state> {
       a.reply.error = failure::cancelled;
       bool const waited = gate.cancel(tickets[i]);
       if (!waited)
-        a.attempts = gate.done(clock::now(), tickets[i], outcome::cancelled, milliseconds(0), {}, true).attempts;
+        a.attempts = gate.done(io->now(), tickets[i], {outcome::cancelled, milliseconds(0), {}, true}).attempts;
       a.reply.request_sent = !waited;  // as far as we know: whoever sent it has to look
       a.reply.error_text = name + (waited ? ": stopped before it was sent" : ": stopped while it was under way");
     }
@@ -229,62 +305,145 @@ struct client::state : std::enable_shared_from_this<state> {
     for (std::size_t i = 0; i < tickets.size(); ++i) ended.at(tickets[i]).done(std::move(answers[i]));
   }
 
+  void drain() {
+    if (stopped) return;
+    draining = true;
+    for (auto const t : gate.take_waiting()) {
+      auto const found = waiting.find(t);
+      auto p = std::move(found->second);
+      waiting.erase(found);
+      answer a;
+      a.attempts = p.attempts;
+      a.reply.error = failure::cancelled;
+      a.reply.error_text = name + ": stopped before it was sent";
+      p.done(std::move(a));
+    }
+    pump();
+  }
+
   void publish() {
     std::lock_guard const lock(snapshot_mutex);
     snapshot = gate.count();
+    adaptation = gate.adaptation();
+    learnt = gate.learnt();
   }
 
-  asio::io_context& io;
+  std::shared_ptr<loop> io;
   std::unique_ptr<transport> wire;
   throttle::gate gate;
   std::string const name;
   classifier const meaning;
-  asio::steady_timer timer;
+  http::request probe;
+  std::function<void(throttle::event const&, throttle::throttle_state const&)> listener;
+  std::optional<loop::timer> timer;
   clock::time_point armed_for = clock::time_point::max();
   std::unordered_map<ticket, pending> waiting;  // queued, in flight or in backoff
   ticket last_ticket = 0;
-  bool stopped = false;
+  bool stopped = false, draining = false;
   quiet warned[11];
   std::atomic<std::int64_t> busy_ms{0};
   mutable std::mutex snapshot_mutex;
   throttle::counters snapshot;
+  throttle::throttle_state adaptation;
+  throttle::latencies learnt;
 };
 
-client::client(asio::io_context& io, std::unique_ptr<transport> wire, throttle::limits const& ceilings,
+client::client(boost::asio::io_context& io, std::unique_ptr<transport> wire, throttle::limits const& ceilings,
                std::string name, classifier meaning)
-    : state_(std::make_shared<state>(io, std::move(wire), ceilings, std::move(name), meaning)) {}
+    : client(make_asio_loop(io), std::move(wire), ceilings, std::move(name), meaning, std::random_device{}()) {}
+
+client::client(std::shared_ptr<loop> on, std::unique_ptr<transport> wire, throttle::limits const& ceilings,
+               std::string name, classifier meaning, std::uint64_t seed)
+    : state_(std::make_shared<state>(std::move(on), std::move(wire), ceilings, std::move(name), meaning, seed)) {}
 
 client::~client() { stop(); }
 
 void client::send(call what, std::function<void(answer)> done) {
-  asio::post(state_->io, [self = state_, what = std::move(what), done = std::move(done)]() mutable {
+  state_->io->post([self = state_, what = std::move(what), done = std::move(done)]() mutable {
     self->submit(std::move(what), std::move(done));
   });
 }
 
+namespace {
+
+// Where a blocking caller finds its answer; a request that is dropped with its loop leaves one as well.
+struct mailbox {
+  std::shared_ptr<loop> io;
+  std::atomic<bool> ready{false};
+  answer got;
+  void put(answer a) {
+    got = std::move(a);
+    ready.store(true, std::memory_order_release);
+    io->wake();
+  }
+};
+struct courier {
+  std::shared_ptr<mailbox> to;
+  explicit courier(std::shared_ptr<mailbox> m) : to(std::move(m)) {}
+  courier(courier const&) = delete;
+  courier& operator=(courier const&) = delete;
+  ~courier() {
+    if (to->ready.load()) return;
+    answer a;
+    a.reply.error = failure::cancelled;
+    a.reply.error_text = "the I/O loop ended";
+    to->put(std::move(a));
+  }
+};
+
+}  // namespace
+
 answer client::send_and_wait(call what) {
-  if (state_->io.get_executor().running_in_this_thread()) {
+  if (state_->io->on_loop_thread()) {
     answer a;
     a.reply.error = failure::other;
     a.reply.error_text = "a blocking request on the I/O thread would never end";
     return a;
   }
-  auto promise = std::make_shared<std::promise<answer>>();
-  auto future = promise->get_future();
-  send(std::move(what), [promise = std::move(promise)](answer a) { promise->set_value(std::move(a)); });
-  try {
-    return future.get();
-  } catch (std::future_error const&) {  // the loop went away with the request in it
-    answer a;
-    a.reply.error = failure::cancelled;
-    a.reply.error_text = "the I/O loop ended";
-    return a;
-  }
+  auto const box = std::make_shared<mailbox>();
+  box->io = state_->io;
+  auto carrier = std::make_shared<courier>(box);
+  send(std::move(what), [carrier = std::move(carrier)](answer a) { carrier->to->put(std::move(a)); });
+  box->io->wait(milliseconds::max(), [&] { return box->ready.load(std::memory_order_acquire); });
+  return std::move(box->got);
 }
 
 void client::stop() {
-  asio::post(state_->io, [self = state_] { self->stop(); });
+  state_->io->post([self = state_] { self->stop(); });
 }
+
+void client::drain() {
+  state_->io->post([self = state_] { self->drain(); });
+}
+
+void client::probe_with(http::request what) { state_->probe = std::move(what); }
+
+throttle::throttle_state client::adaptation() const {
+  std::lock_guard const lock(state_->snapshot_mutex);
+  return state_->adaptation;
+}
+
+void client::on_event(std::function<void(throttle::event const&, throttle::throttle_state const&)> listener) {
+  state_->listener = std::move(listener);
+}
+
+std::size_t client::list_size(throttle::method verb, std::string_view endpoint, std::size_t ceiling) const {
+  if (state_->gate.ceilings().control != throttle::control::adaptive) return std::max<std::size_t>(1, ceiling);
+  std::lock_guard const lock(state_->snapshot_mutex);
+  return state_->learnt.list_size(verb, endpoint, ceiling);
+}
+
+std::string client::learnt() const {
+  std::lock_guard const lock(state_->snapshot_mutex);
+  return state_->learnt.save();
+}
+
+void client::restore(std::string text) {
+  state_->gate.restore(text);
+  state_->publish();
+}
+
+loop& client::on() const { return *state_->io; }
 
 throttle::counters client::count() const {
   std::lock_guard const lock(state_->snapshot_mutex);

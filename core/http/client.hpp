@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "core/http/loop.hpp"
 #include "core/http/transport.hpp"
 #include "core/throttle/gate.hpp"
 
@@ -14,12 +15,18 @@ struct call {
   http::request request;
   std::string lane;  // the stage it is for: lanes are served in turn
   std::size_t objects = 1;
+  std::string endpoint;    // template, "dcim/devices": latencies are compared within it
+  bool impatient = false;  // see throttle::traits
+  // Called on the loop's thread before each attempt; false: it must not be sent (the journal could not be written), and
+  // the answer is outcome::cancelled.
+  std::function<bool()> before_attempt;
 };
 
 struct answer {
   throttle::outcome outcome = throttle::outcome::cancelled;
   http::reply reply;  // of the last attempt
   std::size_t attempts = 0;
+  bool gave_up = false;  // the server has been failing for longer than the profile allows: so would every other request
 };
 
 using classifier = throttle::outcome (*)(throttle::observation const&);
@@ -31,6 +38,9 @@ class client {
   // unless the server has one of its own.
   client(boost::asio::io_context& io, std::unique_ptr<transport> wire, throttle::limits const& ceilings,
          std::string name, classifier meaning = throttle::classify);
+  // The same on any loop; `seed` makes what is drawn at random repeatable.
+  client(std::shared_ptr<loop> on, std::unique_ptr<transport> wire, throttle::limits const& ceilings, std::string name,
+         classifier meaning, std::uint64_t seed);
   // As stop(); whoever still waits is told on the loop, if it runs on.
   ~client();
   client(client const&) = delete;
@@ -42,7 +52,21 @@ class client {
   // Ends what waits and what is under way with outcome::cancelled; further sends end so at once. What was under way
   // has attempts > 0 and reply.request_sent: the server may be at work on it.
   void stop();
+  // Ends what waits in the gate with outcome::cancelled, and whatever is sent later; what is in flight goes on.
+  void drain();
+  // The cheap request that asks whether the server is back, after the breaker's pause. Before the first send().
+  void probe_with(http::request what);
+
   throttle::counters count() const;  // a snapshot
+  throttle::throttle_state adaptation() const;
+  // Called on the loop's thread with everything the gate decides; before the first send().
+  void on_event(std::function<void(throttle::event const&, throttle::throttle_state const&)> listener);
+  // Objects for the next list request (throttle::latencies).
+  std::size_t list_size(throttle::method verb, std::string_view endpoint, std::size_t ceiling) const;
+  // What was learnt about latencies, as text for the next run; restore() before the first send().
+  std::string learnt() const;
+  void restore(std::string text);
+  http::loop& on() const;  // where it runs
   // Time spent by requests in flight, added up; for the report.
   std::chrono::milliseconds time_in_flight() const;
 

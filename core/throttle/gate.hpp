@@ -1,12 +1,14 @@
 // The one way to a server. Pure: state in, `now` in, action out; core/http/client.cpp carries the actions out.
 //
-// Layers, outermost first: lanes (fair between stages) ► admission (rate, batches, in flight) ► attempt ► outcome ►
-// retry with backoff. A permit is given back before the backoff, and a retry goes ahead of new work.
+// Layers, outermost first: lanes (fair between stages) ► admission (breaker, rate, batches, pace, in flight) ► attempt
+// ► outcome ► retry with backoff. A permit is given back before the backoff, and a retry goes ahead of new work as long
+// as the retry budget lasts. What adapts (controller.hpp) moves below the profile's ceilings only.
 #pragma once
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <random>
@@ -15,13 +17,20 @@
 #include <utility>
 #include <vector>
 
+#include "core/throttle/controller.hpp"
 #include "core/throttle/outcome.hpp"
 
 namespace weir::throttle {
 
-using clock = std::chrono::steady_clock;  // only its time_point is used here: `now` is always an argument
-using std::chrono::milliseconds;
 using ticket = std::uint64_t;
+
+inline constexpr ticket probe_ticket = std::numeric_limits<ticket>::max();
+
+enum class control {
+  fixed,    // the ceilings alone (sources)
+  observe,  // decides and says so, but does not limit
+  adaptive,
+};
 
 struct limits {
   std::size_t max_in_flight = 1;
@@ -31,12 +40,27 @@ struct limits {
   std::size_t max_attempts = 5;
   milliseconds backoff_base{1000};
   milliseconds backoff_cap{30000};
+  throttle::control control = throttle::control::fixed;
+  std::chrono::seconds max_outage{300};  // failing for longer, everything that waits is given back
+  bool probe = false;  // adaptive: after the breaker's pause next() returns probe_ticket first, for a cheap request
 };
 
 struct traits {
   method verb = method::get;
-  std::string lane;         // the stage it is for
-  std::size_t objects = 1;  // carried by it
+  std::string lane;           // the stage it is for
+  std::size_t objects = 1;    // carried by it
+  std::string endpoint = {};  // template, "dcim/devices" or "dcim/devices/{id}": latencies are compared within it
+  bool impatient = false;     // max_attempts is the end, whatever the reason (the first request of a run)
+};
+
+// How an attempt ended.
+struct ended {
+  outcome what = outcome::ok;
+  milliseconds latency{0};
+  std::optional<milliseconds> retry_after = {};
+  bool hopeless = false;  // another attempt cannot end better (a certificate that is refused)
+  trouble cause = trouble::none;
+  std::size_t reply_bytes = 0;
 };
 
 // What becomes of a request after an attempt.
@@ -93,15 +117,25 @@ class gate {
   std::optional<ticket> next(clock::time_point now);
   // When next() may return something without a further event; time_point::max() if only an answer can change it.
   clock::time_point wake(clock::time_point now) const;
-  // An attempt ended. With verdict.again the ticket stays with the gate, else it is forgotten. `hopeless`: another
-  // attempt cannot end better (a certificate that is refused).
-  verdict done(clock::time_point now, ticket t, outcome o, milliseconds latency,
-               std::optional<milliseconds> retry_after, bool hopeless = false);
+  // An attempt ended. With verdict.again the ticket stays with the gate, else it is forgotten.
+  verdict done(clock::time_point now, ticket t, ended const& how);
   // Forgets a request that waits (true), or says that it is in flight or unknown (false).
   bool cancel(ticket t);
 
+  // Failing for longer than max_outage: what waits will not be sent. take_waiting() hands it back and forgets it.
+  bool gave_up() const { return limits_.control == control::adaptive && controller_.gave_up(); }
+  std::vector<ticket> take_waiting();
+
+  // Objects for the next list request, so that it takes 1 to 2 s; never above `ceiling`.
+  std::size_t list_size(method verb, std::string_view endpoint, std::size_t ceiling) const;
+
   counters const& count() const { return counters_; }
   limits const& ceilings() const { return limits_; }
+  throttle_state adaptation() const { return controller_.state(); }
+  std::vector<event> take_events() { return controller_.take_events(); }
+  // What was learnt about this server's latencies; text of them for the next run.
+  latencies const& learnt() const { return controller_.learnt(); }
+  void restore(std::string_view text) { controller_.learnt().restore(text); }
 
  private:
   enum kind : std::size_t { read, write };
@@ -111,6 +145,10 @@ class gate {
     place where = place::queued;
     std::size_t attempts = 0;
     bool fault_repeated = false;
+    std::size_t own_failures = 0;        // failures while others succeeded
+    std::uint64_t successes_before = 0;  // of all, when it failed last
+    bool alone = false;                  // nothing else was in flight when it started
+    std::uint64_t crowd = 0;
     std::uint64_t order = 0;  // of submission
     clock::time_point due{};  // place::backoff only
   };
@@ -120,11 +158,13 @@ class gate {
   };
   static kind kind_of(method m) { return m == method::get ? read : write; }
 
-  // The seats of the adaptive part: a limiter lowers concurrency(), pace and breaker put earliest() off, a budget
-  // refuses in may_retry(); each is told in started() and done(), and none can lift what the profile sets.
-  std::size_t concurrency() const { return limits_.max_in_flight; }
+  bool adaptive() const { return limits_.control == control::adaptive; }
+  std::size_t concurrency() const;
   clock::time_point earliest(kind k) const;
-  bool may_retry(entry const& e, outcome o) const;
+  bool may_retry(entry& e, ended const& how) const;
+  bool retries_first() const { return !adaptive() || controller_.may_repeat_first(); }
+  void count_start(method m);
+  void release_retries(clock::time_point now);
 
   std::optional<ticket> due_retry(clock::time_point now, bool const (&open)[2]) const;
   std::optional<ticket> next_in_lanes(bool const (&open)[2]) const;
@@ -132,6 +172,7 @@ class gate {
   void take_from_queue(ticket t, entry const& e);
 
   limits limits_;
+  controller controller_;
   spacing spacing_;
   batches batches_;
   std::mt19937_64 random_;
@@ -141,6 +182,9 @@ class gate {
   std::size_t queued_[2] = {};                           // in all lanes, by kind
   std::multimap<clock::time_point, ticket> retries_[2];  // by due time, by kind
   std::uint64_t order_ = 0;
+  std::uint64_t successes_ = 0;  // answers that say that somebody is there
+  std::uint64_t crowd_ = 0;      // how often a request started while others were in flight
+  bool probing_ = false;
   counters counters_;
 };
 

@@ -17,6 +17,7 @@ bool contains(std::string_view text, std::string_view part) { return text.find(p
 // What a 5xx of NetBox says: {"error": …, "exception": <Python class>} or {"detail": …}. Empty where it says nothing.
 struct error_body {
   std::string exception;
+  std::string error;
   std::string detail;
 };
 
@@ -31,6 +32,7 @@ error_body read_error_body(std::string_view body) {
     return found != document.end() && found->is_string() ? found->get<std::string>() : std::string();
   };
   out.exception = text("exception");
+  out.error = text("error");
   out.detail = text("detail");
   return out;
 }
@@ -38,7 +40,11 @@ error_body read_error_body(std::string_view body) {
 outcome classify_server_error(observation const& seen) {
   auto const said = read_error_body(seen.body);
   // By the exception, whatever the status: NetBox's JSON names it, and nothing of its transaction was committed.
-  if (said.exception == "OperationalError") return outcome::overload;
+  if (said.exception == "OperationalError")
+    // A connection that went without PostgreSQL's word may have gone between a commit and its acknowledgement.
+    return contains(said.error, "server closed the connection") && !contains(said.error, "terminating connection")
+               ? outcome::unknown
+               : outcome::overload;
   if (said.exception == "IntegrityError") return outcome::lost_race;
   if (said.exception == "RequestDataTooBig") return outcome::too_large;
   if (!said.exception.empty()) return outcome::server_fault;
@@ -104,6 +110,35 @@ std::string_view name(outcome o) {
       return "cancelled";
   }
   return "?";
+}
+
+std::string_view name(trouble t) {
+  switch (t) {
+    case trouble::none:
+      return "none";
+    case trouble::no_connection:
+      return "no_connection";
+    case trouble::database_down:
+      return "database_down";
+    case trouble::deadlock:
+      return "deadlock";
+  }
+  return "?";
+}
+
+trouble database_trouble(observation const& seen) {
+  if (seen.status < 500) return trouble::none;
+  auto const said = read_error_body(seen.body);
+  if (said.exception != "OperationalError") return trouble::none;
+  // PostgreSQL's own words (53300 too_many_connections, for the server, a role or a database), and PgBouncer's.
+  for (auto const* text :
+       {"too many clients", "remaining connection slots", "too many connections", "no more connections"})
+    if (contains(said.error, text)) return trouble::no_connection;
+  if (contains(said.error, "deadlock detected")) return trouble::deadlock;
+  for (auto const* text : {"Connection refused", "starting up", "shutting down", "terminating connection",
+                           "server closed the connection", "No such file", "could not connect", "timeout expired"})
+    if (contains(said.error, text)) return trouble::database_down;
+  return trouble::none;
 }
 
 outcome classify(observation const& seen) {

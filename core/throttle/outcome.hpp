@@ -25,6 +25,15 @@ enum class outcome {
 };
 std::string_view name(outcome o);
 
+// What exactly is wrong with NetBox's database, where the answer says so.
+enum class trouble {
+  none,
+  no_connection,  // "too many clients", "remaining connection slots": they are all taken
+  database_down,  // "Connection refused", "starting up", "terminating connection"
+  deadlock,       // 40P01: rolled back
+};
+std::string_view name(trouble t);
+
 // How an exchange ended, as far as classification needs it.
 struct observation {
   method verb = method::get;
@@ -41,6 +50,7 @@ struct observation {
 };
 // Bodies as NetBox 4.7 sends them; tests/unit/throttle/exchanges.json holds recorded ones.
 outcome classify(observation const& seen);
+trouble database_trouble(observation const& seen);
 
 // RFC 9110 section 10.2.3, both forms: seconds, or an HTTP date (measured against `now`). At most 120 s.
 std::optional<std::chrono::milliseconds> retry_after(std::string_view header,

@@ -43,7 +43,7 @@ TEST(gate, serves_lanes_in_turn) {
     order.push_back(*t);
     EXPECT_FALSE(g.next(start)) << "one in flight is the ceiling";
     EXPECT_EQ(g.wake(start), never);
-    g.done(start, *t, outcome::ok, milliseconds(1), {});
+    g.done(start, *t, {outcome::ok, milliseconds(1)});
   }
   EXPECT_EQ(order, (std::vector<ticket>{1, 11, 2, 12, 3, 4}));
   EXPECT_EQ(g.count().started, 6u);
@@ -74,11 +74,11 @@ TEST(gate, the_next_batch_waits_for_the_last_answer_and_the_pause) {
   for (ticket t = 1; t <= 5; ++t) g.submit(start, t, {method::post, "a", 50});
   EXPECT_EQ(drain(g, start), (std::vector<ticket>{1, 2, 3}));
   EXPECT_EQ(g.wake(start), never);
-  g.done(start + milliseconds(10), 1, outcome::ok, milliseconds(10), {});
-  g.done(start + milliseconds(500), 3, outcome::ok, milliseconds(500), {});
+  g.done(start + milliseconds(10), 1, {outcome::ok, milliseconds(10)});
+  g.done(start + milliseconds(500), 3, {outcome::ok, milliseconds(500)});
   EXPECT_TRUE(drain(g, start + seconds(5)).empty());
   EXPECT_EQ(g.wake(start + seconds(5)), never);
-  g.done(start + seconds(5), 2, outcome::data, seconds(5), {});
+  g.done(start + seconds(5), 2, {outcome::data, seconds(5)});
   EXPECT_TRUE(drain(g, start + seconds(5)).empty());
   EXPECT_EQ(g.wake(start + seconds(5)), start + seconds(5) + milliseconds(200));
   EXPECT_EQ(drain(g, start + seconds(5) + milliseconds(200)), (std::vector<ticket>{4, 5}));
@@ -93,7 +93,7 @@ TEST(gate, reads_pass_writes_that_wait_for_their_batch) {
   g.submit(start, 2, {method::del, "a", 1});
   g.submit(start, 3, {method::get, "a", 1});
   EXPECT_EQ(drain(g, start), (std::vector<ticket>{1, 3}));
-  g.done(start, 1, outcome::ok, milliseconds(0), {});
+  g.done(start, 1, {outcome::ok, milliseconds(0)});
   EXPECT_EQ(drain(g, start + milliseconds(200)), (std::vector<ticket>{2}));
 }
 
@@ -105,9 +105,9 @@ TEST(gate, a_repeated_write_counts_into_the_batch_under_way) {
   gate g(l, 1);
   for (ticket t = 1; t <= 3; ++t) g.submit(start, t, {method::patch, "a", 1});
   EXPECT_EQ(drain(g, start), (std::vector<ticket>{1, 2}));
-  EXPECT_TRUE(g.done(start, 1, outcome::overload, milliseconds(1), {}).again);
+  EXPECT_TRUE(g.done(start, 1, {outcome::overload, milliseconds(1)}).again);
   EXPECT_TRUE(drain(g, start).empty());
-  g.done(start, 2, outcome::ok, milliseconds(1), {});
+  g.done(start, 2, {outcome::ok, milliseconds(1)});
   EXPECT_EQ(drain(g, start + milliseconds(100)), (std::vector<ticket>{1, 3})) << "and it goes ahead of new work";
   EXPECT_EQ(g.count().retried, 1u);
 }
@@ -124,7 +124,7 @@ TEST(gate, backoff_doubles_up_to_its_cap_with_full_jitter) {
     auto now = start;
     for (std::size_t attempt = 1;; ++attempt) {
       ASSERT_EQ(g.next(now), ticket{1});
-      auto const v = g.done(now, 1, outcome::overload, milliseconds(5), {});
+      auto const v = g.done(now, 1, {outcome::overload, milliseconds(5)});
       EXPECT_EQ(v.attempts, attempt);
       if (!v.again) {
         EXPECT_EQ(attempt, 10u);
@@ -150,11 +150,11 @@ TEST(gate, retry_after_is_a_floor) {
   gate g(open_limits(), 1);
   g.submit(start, 1, {});
   g.next(start);
-  auto const v = g.done(start, 1, outcome::overload, milliseconds(5), milliseconds(60000));
+  auto const v = g.done(start, 1, {outcome::overload, milliseconds(5), milliseconds(60000)});
   ASSERT_TRUE(v.again);
   EXPECT_EQ(v.at, start + seconds(60));
   g.next(v.at);
-  EXPECT_EQ(g.done(v.at, 1, outcome::overload, milliseconds(5), milliseconds(3600000)).at, v.at + seconds(120));
+  EXPECT_EQ(g.done(v.at, 1, {outcome::overload, milliseconds(5), milliseconds(3600000)}).at, v.at + seconds(120));
 }
 
 TEST(gate, what_is_repeated_and_how_often) {
@@ -164,7 +164,7 @@ TEST(gate, what_is_repeated_and_how_often) {
     auto now = start;
     for (std::size_t n = 1;; ++n) {
       EXPECT_TRUE(g.next(now));
-      auto const v = g.done(now, 1, o, milliseconds(1), {}, hopeless);
+      auto const v = g.done(now, 1, {o, milliseconds(1), {}, hopeless});
       if (!v.again) return n;
       now = v.at;
     }
@@ -186,7 +186,7 @@ TEST(gate, a_stale_connection_is_tried_again_at_once) {
   gate g(open_limits(), 1);
   g.submit(start, 1, {});
   g.next(start);
-  EXPECT_EQ(g.done(start, 1, outcome::stale, milliseconds(1), {}).at, start);
+  EXPECT_EQ(g.done(start, 1, {outcome::stale, milliseconds(1)}).at, start);
   EXPECT_EQ(g.next(start), ticket{1});
 }
 
@@ -212,7 +212,7 @@ TEST(gate, a_ticket_is_held_once) {
   EXPECT_EQ(g.next(start), ticket{1});
   g.submit(start, 1, {});
   EXPECT_FALSE(g.next(start));
-  EXPECT_FALSE(g.done(start, 2, outcome::overload, milliseconds(1), {}).again) << "a ticket that was never given";
+  EXPECT_FALSE(g.done(start, 2, {outcome::overload, milliseconds(1)}).again) << "a ticket that was never given";
   EXPECT_EQ(g.count().in_flight, 1u);
 }
 
@@ -225,7 +225,7 @@ TEST(gate, senseless_ceilings_still_let_work_through) {
   gate g(l, 1);
   g.submit(start, 1, {});
   EXPECT_EQ(g.next(start), ticket{1});
-  EXPECT_FALSE(g.done(start, 1, outcome::unknown, milliseconds(1), {}).again);
+  EXPECT_FALSE(g.done(start, 1, {outcome::unknown, milliseconds(1)}).again);
   g.submit(start, 2, {});
   EXPECT_LE(g.wake(start), start + std::chrono::hours(1));
 }
@@ -310,7 +310,7 @@ RC_GTEST_PROP(gate_property, holds_its_ceilings_and_loses_nothing, ()) {
       --in_flight;
       for (auto& x : writes)
         if (x.t == t && x.answered == never) x.answered = now;
-      auto const v = g.done(now, t, o, milliseconds(3), wait);
+      auto const v = g.done(now, t, {o, milliseconds(3), wait});
       RC_ASSERT(v.attempts == static_cast<std::size_t>(w.attempts));
       bool const may =
           may_repeat(w.verb, o) && v.attempts < l.max_attempts && !(o == outcome::server_fault && w.faults > 0);
