@@ -2,6 +2,7 @@
 
 Proxmox's side is read over its API; NetBox's side is read back over its API; both become the same plain dictionaries.
 """
+import collections
 import datetime
 import json
 import re
@@ -151,8 +152,10 @@ class Held:
     def __init__(self, netbox, source):
         of_source = lambda o: (o["custom_fields"] or {}).get("proxmox_source") == source
         self.clusters = [c for c in netbox.all("virtualization/clusters") if of_source(c)]
-        self.devices = {d["name"]: d for d in netbox.all("dcim/devices") if of_source(d)}
-        self.machines = {m["custom_fields"]["proxmox_vm_id"]: m for m in netbox.all("virtualization/virtual-machines") if of_source(m)}
+        devices = [d for d in netbox.all("dcim/devices") if of_source(d)]
+        machines = [m for m in netbox.all("virtualization/virtual-machines") if of_source(m)]
+        self.devices = {d["name"]: d for d in devices}
+        self.machines = {m["custom_fields"]["proxmox_vm_id"]: m for m in machines}
         self.nodes = {d["name"]: {"status": _value(d["status"]), "cluster": _name(d["cluster"]),
                                   "source": d["custom_fields"]["proxmox_source"], "tags": sorted(t["slug"] for t in d["tags"])}
                       for d in self.devices.values()}
@@ -160,7 +163,9 @@ class Held:
         by_id = {m["id"]: n for n, m in self.machines.items()}
         rows = [b for b in netbox.all("plugins/proxbox/backups") if of_source(b)]
         self.backups = {b["volume_id"]: self.backup(b, by_id) for b in rows}
-        self.doubled = sorted({b["volume_id"] for b in rows if sum(r["volume_id"] == b["volume_id"] for r in rows) > 1})
+        times = collections.Counter([("device", d["name"]) for d in devices] + [("backup", b["volume_id"]) for b in rows]
+                                    + [("guest", m["custom_fields"]["proxmox_vm_id"]) for m in machines])
+        self.doubled = [key for key, n in times.items() if n > 1]
 
     @staticmethod
     def guest(m):

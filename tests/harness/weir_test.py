@@ -12,6 +12,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,8 +24,8 @@ TREE = Path(__file__).resolve().parents[2]
 WEIR = Path(os.environ.get("WEIR_BINARY", TREE / "build/release/weir"))
 SIM = Path(os.environ.get("WEIR_SIM", TREE / "build/release/weir-sim"))
 
-EXIT_DONE, EXIT_PARTIAL, EXIT_GUARD = 0, 3, 4
-EXIT_USAGE, EXIT_UNREACHABLE, EXIT_CREDENTIALS, EXIT_CONFIG, EXIT_INTERRUPTED = 64, 69, 77, 78, 130
+EXIT_DONE, EXIT_PARTIAL, EXIT_GUARD, EXIT_LOCKED = 0, 3, 4, 5
+EXIT_USAGE, EXIT_UNREACHABLE, EXIT_STOPPED, EXIT_CREDENTIALS, EXIT_CONFIG, EXIT_INTERRUPTED = 64, 69, 75, 77, 78, 130
 
 COUNTS = ("seen", "created", "updated", "deleted", "unchanged", "kept", "skipped", "failed", "deferred")
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
@@ -64,7 +65,7 @@ class NetBox:
     """Just enough of NetBox's REST API to look at it and to prepare it. Raises on anything but success."""
 
     def __init__(self, url, token):
-        self.url = url.rstrip("/")
+        self.url, self.token = url.rstrip("/"), token
         self.headers = {"Authorization": ("Bearer " if token.startswith("nbt_") else "Token ") + token}
 
     def call(self, method, path, body=None):
@@ -94,14 +95,31 @@ class NetBox:
         return self.call("PATCH", f"{path}/{number}/", fields)
 
 
+class QuietServer(http.server.ThreadingHTTPServer):
+    """Says nothing of clients that went away, as killed ones do."""
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*_)
+
+
+BAD_GATEWAY = (502, "Bad Gateway", [("Content-Type", "text/html")],
+               b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
+               b"<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n")
+
+
 class CountingProxy:
-    """A reverse proxy that counts requests by method and the most that were in flight at once."""
+    """A reverse proxy that counts requests, and the most that were in flight at once. As nginx does, it answers 502 where
+    the server behind it is gone. `fault(method, path)` is asked about each request: "before" answers 502 instead of
+    passing it on; "after" passes it on, waits for the answer, and answers 502 all the same."""
 
     def __init__(self, target):
         outer = self
         self.lock = threading.Lock()
+        self.fault = lambda method, path: None
         self.reset()
-        where = urllib.parse.urlsplit(target)
+        self.where = urllib.parse.urlsplit(target)
 
         class handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -112,23 +130,21 @@ class CountingProxy:
                 with outer.lock:
                     outer.in_flight += 1
                     outer.peak_in_flight = max(outer.peak_in_flight, outer.in_flight)
+                    outer.window_peak = max(outer.window_peak, outer.in_flight)
                     outer.seen.append((self.command, self.path, body))
+                status = 0
                 try:
-                    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=300)
-                    headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "keep-alive")}
-                    connection.request(self.command, self.path, body, headers)
-                    answer = connection.getresponse()
-                    content = answer.read()
-                    connection.close()
+                    status, reason, headers, content = outer.answer(self.command, self.path, body, self.headers)
                 finally:
                     # Before the answer goes out: the client may send its next request as soon as it has read this one.
                     with outer.lock:
                         outer.in_flight -= 1
-                self.send_response_only(answer.status, answer.reason)
-                for name, value in answer.getheaders():
+                        outer.answered.append((self.command, self.path, status))
+                self.send_response_only(status, reason)
+                for name, value in headers:
                     if name.lower() not in ("transfer-encoding", "connection", "content-length", "keep-alive"):
                         self.send_header(name, value)
-                if answer.status not in (204, 304):
+                if status not in (204, 304):
                     self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -138,22 +154,40 @@ class CountingProxy:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.server.daemon_threads = True
+        self.server = QuietServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def answer(self, method, path, body, headers):
+        """(status, reason, headers, body) of the server's answer, or of the proxy's own."""
+        fault = self.fault(method, path)
+        if fault == "before":
+            return BAD_GATEWAY
+        connection = http.client.HTTPConnection(self.where.hostname, self.where.port, timeout=300)
+        try:
+            connection.request(method, path, body, {k: v for k, v in headers.items() if k.lower() not in ("connection", "keep-alive")})
+            answer = connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException):
+            return BAD_GATEWAY
+        finally:
+            connection.close()
+        return BAD_GATEWAY if fault == "after" else (answer.status, answer.reason, answer.getheaders(), content)
+
     def reset(self):
         with self.lock:
-            self.in_flight = self.peak_in_flight = 0
-            self.seen = []
+            self.in_flight = self.peak_in_flight = self.window_peak = 0
+            self.seen, self.answered = [], []
+
+    def take_window(self):
+        """The most that were in flight at once since the last call."""
+        with self.lock:
+            peak, self.window_peak = self.window_peak, self.in_flight
+            return peak
 
     def by_method(self):
         with self.lock:
-            counts = {}
-            for method, _, _ in self.seen:
-                counts[method] = counts.get(method, 0) + 1
-            return counts
+            return count_by_method(self.seen)
 
     def writes(self):
         return sum(n for method, n in self.by_method().items() if method in WRITES)
@@ -355,9 +389,9 @@ class Workspace:
         document = {key: value for key, value in document.items() if value is not None}
         return self.file(name, to_yaml(document), 0o644)
 
-    def weir(self, *arguments, env=None, timeout=300, interrupt_when=None):
-        """Runs weir in an environment that has nothing of the caller's. `interrupt_when`: called every 10 ms; SIGINT is
-        sent once it returns true."""
+    def weir(self, *arguments, env=None, timeout=300, interrupt_when=None, interrupt_with=signal.SIGINT):
+        """Runs weir in an environment that has nothing of the caller's. `interrupt_when`: called every 10 ms; the signal
+        is sent once it returns true."""
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": str(self.path), "LANG": "C.UTF-8", "TMPDIR": str(self.path),
             # Not UTC, and not a whole hour from it: instants must not depend on where weir runs.
@@ -376,7 +410,7 @@ class Workspace:
                 peak_kib = max(peak_kib, peak_memory(process.pid))
                 if interrupt_when and not interrupted and interrupt_when():
                     interrupted = True
-                    process.send_signal(signal.SIGINT)
+                    process.send_signal(interrupt_with)
                 if not timed_out and time.monotonic() - began > timeout:
                     timed_out = True
                     process.kill()

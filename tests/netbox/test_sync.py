@@ -4,94 +4,38 @@
 Wants the lab (tests/netbox/netbox-lab) up; brings it up itself, and down again, where it is not. Each test begins with the
 pristine database. At the end the figures are printed: requests by method, wall time, peak memory.
 """
-import os
-import re
-import subprocess
 import sys
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
 import proxmox_model as change
-from mapping import Expected, Held, Proxmox, differences
-from weir_test import (EXIT_DONE, EXIT_PARTIAL, TREE, WEIR, WRITES, AccessLog, NetBox, WeirCase, count_by_method)
+from mapping import Expected, Held
+from netbox_case import SOURCE, NetBoxCase
+from weir_test import EXIT_DONE, EXIT_PARTIAL, count_by_method
 
-LAB = TREE / "tests/netbox/netbox-lab"
-SOURCE = "pve-a"
 NODES, GUESTS, BACKUPS = 3, 60, 600
-SEED = 3
-FIGURES = []
 
 
-def lab(*arguments):
-    done = subprocess.run([str(LAB), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=1800)
-    if done.returncode:
-        raise RuntimeError(f"netbox-lab {' '.join(arguments)}: {done.stderr[-2000:]}")
-    return done.stdout
-
-
-def lab_environment():
-    return dict(re.findall(r"^export (\w+)=(.*)$", lab("env"), re.M))
-
-
-def setUpModule():
-    if "gunicorn stopped" in lab("status"):
-        lab("up", *os.environ.get("WEIR_LAB_UP", "--workers 3 --fast").split())
-        unittest.addModuleCleanup(lab, "down")
-
-
-def tearDownModule():
-    print("\nfigures", file=sys.stderr)
-    for name, outcome, methods, note in FIGURES:
-        print(f"  {name:34} {outcome.seconds:6.1f} s  {outcome.peak_kib / 1024:6.1f} MiB  "
-              + "  ".join(f"{m} {methods[m]}" for m in sorted(methods)) + f"  = {sum(methods.values())}{note}", file=sys.stderr)
-    print(f"  {WEIR.name} is {WEIR.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
-
-
-class real_netbox(WeirCase):
-    def setUp(self):
-        super().setUp()
-        lab("reset")
-        env = lab_environment()
-        self.netbox = NetBox(env["NETBOX_URL"], env["NETBOX_TOKEN"])
-        self.token = env["NETBOX_TOKEN"]
-        self.log = AccessLog(Path(env["NETBOX_LAB_DIR"]) / "access.log")
-        self.log.mark()
-
-    def start(self, nodes=NODES, guests=GUESTS, backups=BACKUPS, **config):
-        self.pve = self.simulator("proxmox", *change.arguments(nodes=nodes, guests=guests, backups=backups))
-        self.config = self.workspace.config(self.netbox.url, self.token, {SOURCE: change.settings(self.pve)}, **config)
-        self.reader = Proxmox(self.pve.url, change.TOKEN_ID, change.TOKEN)
+class real_netbox(NetBoxCase):
+    COLUMNS = ("run", "seconds", "MiB", "GET", "POST", "PATCH", "DELETE", "requests")
 
     def run_weir(self, command, name, *arguments, expect=EXIT_DONE):
         """Runs it, and returns how it ended with what gunicorn's access log says about it."""
         self.log.mark()
-        outcome = self.weir(command, "--config", self.config, "--output", "json", *arguments, expect=expect)
+        outcome = super().run_weir(command, *arguments, expect=expect)
         seen = self.log.read()
-        FIGURES.append((f"{name} ({command})", outcome, count_by_method(seen), ""))
-        self.assertEqual({m: n for m, n in outcome.json["requests"].items() if m != "total" and n}, count_by_method(seen),
-                         f"weir's own count of requests is not NetBox's\n{outcome}")
-        self.assertEqual(outcome.json["exit_code"], outcome.exit_code)
+        methods = count_by_method(seen)
+        self.figures.add(f"{name} ({command})", outcome.seconds, outcome.peak_kib / 1024,
+                         *(methods.get(m, 0) for m in self.COLUMNS[3:7]), len(seen))
+        self.assert_counted_by(outcome, seen)
         return outcome, seen
-
-    def assert_equal_to_source(self):
-        expected, held = Expected(self.reader, SOURCE), Held(self.netbox, SOURCE)
-        self.assertEqual([c["name"] for c in held.clusters], [expected.cluster])
-        for what in ("nodes", "guests", "backups"):
-            found = differences(getattr(expected, what), getattr(held, what))
-            self.assertEqual(found, [], f"{what}:\n" + "\n".join(found[:40]))
-        self.assertEqual(held.doubled, [])
-        return expected, held
 
     def assert_no_error(self, seen):
         self.assertEqual([entry for entry in seen if entry[2] >= 400], [])
 
-    @staticmethod
-    def writes(seen):
-        return [entry for entry in seen if entry[0] in WRITES]
-
     def test_first_and_second_run(self):
-        self.start()
+        self.start(NODES, GUESTS, BACKUPS)
         planned, seen = self.run_weir("plan", "first")
         self.assertEqual(self.writes(seen), [], "plan wrote")
         first, seen = self.run_weir("sync", "first", "--profile", "conservative")
@@ -126,7 +70,7 @@ class real_netbox(WeirCase):
                              {"created": 0, "updated": 0, "deleted": 0, "failed": 0, "deferred": 0}, result)
 
     def test_changes(self):
-        self.start()
+        self.start(NODES, GUESTS, BACKUPS)
         self.run_weir("sync", "before the changes")
         before = Held(self.netbox, SOURCE)
         with self.pve.changed_model() as model:
