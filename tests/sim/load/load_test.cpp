@@ -548,7 +548,9 @@ TEST(load_model, answers_each_request_once_and_commits_what_the_faults_leave) {
           EXPECT_EQ(commits, 1) << c.id;
           break;
         case how::bad_gateway:
-          if (active(what::bad_gateway, c.at)) EXPECT_EQ(commits, 0) << c.id;
+          if (active(what::bad_gateway, c.at)) {
+            EXPECT_EQ(commits, 0) << c.id;
+          }
           break;
         case how::gateway_timeout:
           EXPECT_EQ(a.at, c.at + run.scenario.proxy_timeout);
