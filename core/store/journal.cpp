@@ -31,6 +31,7 @@ constexpr std::int64_t application_id = 0x77656972;  // "weir"
 constexpr std::int64_t schema_version = 1;
 // Up to here the whole file is checked on opening (some 10 ms); beyond, damage is found where it is met.
 constexpr std::uintmax_t checked_on_opening = std::uintmax_t{8} << 20;
+constexpr off_t smallest_page = 512;
 
 // A batch's objects are found by its key, without an index besides. state NULL: as the batch's.
 constexpr char schema[] = R"(
@@ -384,6 +385,8 @@ struct journal::state {
   template <class Body>
   auto attempt(std::string const& tried, Body&& body) -> base::result<decltype(body())> {
     std::lock_guard const lock(mutex);
+    // Not sqlite3_system_errno(): a failed COMMIT does not set it, and an old one stays.
+    errno = 0;
     try {
       if constexpr (std::is_void_v<decltype(body())>) {
         body();
@@ -394,7 +397,7 @@ struct journal::state {
     } catch (refusal& r) {
       return std::move(r.why);
     } catch (SQLite::Exception const& e) {
-      return explain(file.string(), tried, e, sqlite3_system_errno(db->getHandle()));
+      return explain(file.string(), tried, e, errno);
     }
   }
 
@@ -410,8 +413,10 @@ struct journal::state {
         state& of;
         // SQLite itself may have rolled back, on a full disk for one.
         ~undo() {
-          if (!sqlite3_get_autocommit(of.db->getHandle()))
-            sqlite3_exec(of.db->getHandle(), "ROLLBACK", nullptr, nullptr, nullptr);
+          if (sqlite3_get_autocommit(of.db->getHandle())) return;
+          int const kept = errno;
+          sqlite3_exec(of.db->getHandle(), "ROLLBACK", nullptr, nullptr, nullptr);
+          errno = kept;
         }
       } const unless_committed{*this};
       body();
@@ -523,8 +528,11 @@ base::result<std::unique_ptr<journal>> journal::open(fs::path const& given, jour
       create(file, options);
     } else if (!S_ISREG(about.st_mode)) {
       return base::fail(named + ": it is not a file", "move it away, or set state_dir to another folder");
-    } else if (about.st_size == 0) {
-      return base::fail(named + ": it is damaged: it is empty", aside(file.string()));
+    } else if (about.st_size < smallest_page) {
+      return base::fail(
+          named + ": it is damaged: " +
+              (about.st_size == 0 ? "it is empty" : "only " + std::to_string(about.st_size) + " bytes of it are left"),
+          aside(file.string()));
     }
     int const mode = options.read_only ? SQLite::OPEN_READONLY : SQLite::OPEN_READWRITE;
     auto const connect = [&] {
@@ -547,6 +555,11 @@ base::result<std::unique_ptr<journal>> journal::open(fs::path const& given, jour
       if (sqlite3_db_readonly(db->getHandle(), "main") == 1)
         return base::fail(named + ": it is read-only for this user", hint_for(file.string(), SQLITE_READONLY, 0));
     }
+    // SQLite takes half a page at the end for a whole one. Beside a WAL it is: a checkpoint was cut and will be
+    // repeated.
+    if (size_of(file.string() + "-wal") == 0 &&
+        size_of(file) % static_cast<std::uintmax_t>(number_of(*db, "PRAGMA page_size")) != 0)
+      return base::fail(named + ": it is damaged: its end is missing", aside(file.string()));
     if (size_of(file) + size_of(file.string() + "-wal") <= checked_on_opening) check(*db, file.string());
     if (!options.read_only) {
       set_up(*db, options);

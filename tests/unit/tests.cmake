@@ -14,3 +14,4 @@ weir_tests(unit http LIBRARIES weir_http OpenSSL::SSL OpenSSL::Crypto ZLIB::ZLIB
 weir_tests(unit source LIBRARIES weir_source OpenSSL::SSL OpenSSL::Crypto)
 weir_tests(unit netbox LIBRARIES weir_netbox nlohmann_json::nlohmann_json)
 weir_tests(unit engine LIBRARIES weir_engine nlohmann_json::nlohmann_json)
+weir_tests(unit store LIBRARIES weir_store rapidcheck)
