@@ -1,14 +1,9 @@
-// The simulated NetBox's HTTP side: who may do what, the list verbs, and the replies of a NetBox in trouble.
+// The simulated NetBox on a socket: its threads and connections, the waiting, and the paths under /_sim/.
 #include "core/sim/netbox.hpp"
 
 #include "core/sim/netbox_pool.hpp"
-#include "core/sim/netbox_store.hpp"
-#include "core/sim/netbox_view.hpp"
-
-#include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -18,76 +13,7 @@ namespace weir::sim {
 
 namespace {
 
-constexpr std::size_t max_request_line = 4094;  // gunicorn's limit_request_line
-constexpr std::size_t max_upload = 2'621'440;   // Django's DATA_UPLOAD_MAX_MEMORY_SIZE
-constexpr char const* plugin_version = "0.0.29.post6";
-constexpr char const* allow_list = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS";
-constexpr char const* allow_object = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS";
-constexpr char const* allow_read = "GET, HEAD, OPTIONS";
-constexpr char const* may_not = "You do not have permission to perform this action.";
-
-// Ends the handling of a request with this reply.
-struct refusal {
-  http_response response;
-};
-
-http_response reply(int status, std::string body, char const* allow = nullptr) {
-  auto r = json_reply(status, std::move(body));
-  if (allow != nullptr) r.headers.emplace_back("Allow", allow);
-  return r;
-}
-http_response detail(int status, std::string const& text, char const* allow = nullptr) {
-  return reply(status, json{{"detail", text}}.dump(), allow);
-}
-http_response html(int status, std::string body) {
-  http_response r;
-  r.status = status;
-  r.headers.emplace_back("Content-Type", "text/html; charset=utf-8");
-  r.body = std::move(body);
-  return r;
-}
-
-std::string page(std::string const& title, std::string const& text) {
-  return fmt::format(
-      "\n<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n  <meta charset=\"UTF-8\" />\n  "
-      "<title>{}</title>\n</head>\n<body>\n  <h1>{}</h1>\n</body>\n</html>\n",
-      title, text);
-}
-http_response not_found_page() { return html(404, page("Page Not Found | NetBox", "Page Not Found")); }
-
-std::string gunicorn_page(std::string const& reason, std::string const& text) {
-  return fmt::format(
-      "<html>\n  <head>\n    <title>{0}</title>\n  </head>\n  <body>\n    <h1><p>{0}</p></h1>\n    {1}\n  "
-      "</body>\n</html>\n",
-      reason, text);
-}
-
-// "line 1 column 14 (char 13)" as Python's json module words it.
-std::string python_json_error(std::string const& body, std::size_t byte) {
-  auto const at = std::min(byte > 0 ? byte - 1 : 0, body.size());
-  auto const before = body.find_last_not_of(" \t\r\n", at == 0 ? 0 : at - 1);
-  char const last = before == std::string::npos || at == 0 ? ' ' : body[before];
-  auto const object = body.rfind('{', at) != std::string::npos && (last == ',' || last == '{');
-  auto const line = std::count(body.begin(), body.begin() + static_cast<std::ptrdiff_t>(at), '\n') + 1;
-  auto const newline = at == 0 ? std::string::npos : body.rfind('\n', at - 1);
-  auto const column = newline == std::string::npos ? at + 1 : at - newline;
-  return fmt::format("JSON parse error - {}: line {} column {} (char {})",
-                     object ? "Expecting property name enclosed in double quotes" : "Expecting value", line, column,
-                     at);
-}
-
-bool valid_host(std::string_view host) {
-  return !host.empty() &&
-         host.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") ==
-             std::string_view::npos;
-}
-
-char const* action_of(std::string const& method) {
-  if (method == "POST") return "add";
-  if (method == "PUT" || method == "PATCH") return "change";
-  if (method == "DELETE") return "delete";
-  return "view";
-}
+using nlohmann::json;
 
 // "/api/dcim/devices/7/" becomes "/api/dcim/devices/{id}/".
 std::string endpoint_of(std::string_view path) {
@@ -103,43 +29,22 @@ std::string endpoint_of(std::string_view path) {
   return out;
 }
 
-struct target {
-  enum class what { table, object, status, installed, plugin_root, root, changes, change } kind = what::status;
-  netbox_table* table = nullptr;
-  std::int64_t id = 0;
-
-  char const* allow() const {
-    return kind == what::table ? allow_list : kind == what::object ? allow_object : allow_read;
-  }
-  std::string type() const {
-    if (table != nullptr) return table->model->type;
-    return kind == what::changes || kind == what::change ? "core.objectchange" : "";
-  }
-};
-
 }  // namespace
 
 struct netbox_server::state {
-  explicit state(netbox_options o)
-      : options(std::move(o)), pool(options.load, [this](auto time) { return shared.sleep(time); }) {}
+  explicit state(netbox_options const& o)
+      : app({.version = o.version,
+             .plugin = o.plugin,
+             .tokens = o.tokens,
+             .max_page_size = o.max_page_size,
+             .https = !o.tls.certificate_pem.empty()}),
+        pool(o.load, [this](auto time) { return shared.sleep(time); }) {}
 
-  netbox_options options;  // under `mutex`, as the store
-  bool db_down = false;
-  bool redis_down = false;
   mutable std::mutex mutex;
-  mutable netbox_store store;
+  netbox_app app;  // under `mutex`
   control shared;
   netbox_pool pool;
-  std::atomic<std::uint64_t> next_request{1};
   std::unique_ptr<http_server> server;  // last: it stops before what its handlers use goes away
-
-  http_response server_error(std::string const& exception, std::string const& text) const {
-    return reply(500, json{{"error", text},
-                           {"exception", exception},
-                           {"netbox_version", options.version},
-                           {"python_version", "3.12.1"}}
-                          .dump());
-  }
 
   // --- control paths
 
@@ -173,12 +78,12 @@ struct netbox_server::state {
         if (std::find(known.begin(), known.end(), key) == known.end())
           throw std::invalid_argument("unknown option: " + key);
       std::lock_guard lock(mutex);
+      auto options = app.options();
       options.version = o.value("version", options.version);
       options.plugin = o.value("plugin", options.plugin);
       options.max_page_size = o.value("max_page_size", options.max_page_size);
-      store.plugin = options.plugin;
-      db_down = o.value("db_down", db_down);
-      redis_down = o.value("redis_down", redis_down);
+      options.db_down = o.value("db_down", options.db_down);
+      options.redis_down = o.value("redis_down", options.redis_down);
       if (o.contains("tokens")) {
         std::vector<netbox_token> tokens;
         for (auto const& t : o["tokens"])
@@ -186,6 +91,7 @@ struct netbox_server::state {
                             t.value("denied", std::vector<std::string>())});
         options.tokens = std::move(tokens);
       }
+      app.configure(std::move(options));
       pool.configure(read_load(o, pool.load()));
     } catch (json::exception const& e) {
       throw std::invalid_argument(std::string("options: ") + e.what());
@@ -195,11 +101,12 @@ struct netbox_server::state {
   std::string options_json() const {
     auto const load = pool.load();
     std::lock_guard lock(mutex);
+    auto const& options = app.options();
     return json{{"version", options.version},
                 {"plugin", options.plugin},
                 {"max_page_size", options.max_page_size},
-                {"db_down", db_down},
-                {"redis_down", redis_down},
+                {"db_down", options.db_down},
+                {"redis_down", options.redis_down},
                 {"workers", load.workers},
                 {"threads", load.threads},
                 {"db_connections", load.db_connections},
@@ -215,20 +122,7 @@ struct netbox_server::state {
 
   std::string dump() const {
     std::lock_guard lock(mutex);
-    netbox_view const view(server ? server->url() : "", {});
-    std::string out = "{";
-    for (auto* t : store.tables()) {
-      if (out.size() > 1) out += ',';
-      out += "\n\"" + t->model->type + "\":[";
-      bool first = true;
-      for (auto const& [id, row] : t->rows) {
-        out += first ? "" : ",\n";
-        first = false;
-        out += view.render(store, *t, row);
-      }
-      out += ']';
-    }
-    return out + "}";
+    return app.dump(server ? server->url() : "");
   }
 
   std::optional<http_response> control_path(http_request const& request) {
@@ -250,465 +144,41 @@ struct netbox_server::state {
     return shared.handle(request);
   }
 
-  // --- routing and rights; called with the lock held
-
-  std::optional<target> route(std::string_view path) {
-    using what = target::what;
-    target t;
-    if (path == "/api/") return t.kind = what::root, t;
-    if (path == "/api/status/") return t;
-    if (path == "/api/plugins/installed-plugins/") return t.kind = what::installed, t;
-    if (path == "/api/plugins/proxbox/" && options.plugin) return t.kind = what::plugin_root, t;
-    if (path == "/api/core/object-changes/") return t.kind = what::changes, t;
-    if (!path.starts_with("/api/") || !path.ends_with("/")) return std::nullopt;
-    auto rest = path.substr(5, path.size() - 6);
-    if ((t.table = store.at_path(rest)) != nullptr) return t.kind = what::table, t;
-    auto const slash = rest.rfind('/');
-    if (slash == std::string_view::npos) return std::nullopt;
-    auto const number = rest.substr(slash + 1);
-    if (number.empty() || number.size() > 18 || number.find_first_not_of("0123456789") != std::string_view::npos)
-      return std::nullopt;
-    t.id = std::stoll(std::string(number));
-    rest = rest.substr(0, slash);
-    if (rest == "core/object-changes") return t.kind = what::change, t;
-    if ((t.table = store.at_path(rest)) != nullptr) return t.kind = what::object, t;
-    return std::nullopt;
-  }
-
-  // What a client without (or with a malformed) token hears; this needs no database.
-  static std::string refuse_header(std::string_view authorization) {
-    auto const space = authorization.find(' ');
-    auto const keyword = authorization.substr(0, space);
-    if (authorization.empty() || (keyword != "Token" && keyword != "Bearer"))
-      return "Authentication credentials were not provided.";
-    if (space == std::string_view::npos)
-      return "Invalid authorization header: Must be in the form 'Bearer <key>.<token>' or 'Token <token>'";
-    auto const value = authorization.substr(space + 1);
-    if (value.starts_with("nbt_") && value.find('.') == std::string_view::npos)
-      return "Invalid authorization header: Could not parse key from v2 token. Did you mean to use 'Token' instead of "
-             "'Bearer'?";
-    return {};
-  }
-
-  void check_rights(http_request const& request, target const& where) const {
-    auto const header = request.header("Authorization");
-    auto const value = header.substr(header.find(' ') + 1);
-    netbox_token const* mine = nullptr;
-    for (auto const& t : options.tokens)
-      if (t.token == value) mine = &t;
-    if (mine == nullptr)
-      throw refusal{detail(403, value.starts_with("nbt_") ? "Invalid v2 token" : "Invalid v1 token", where.allow())};
-    std::string const action = action_of(request.method);
-    if (mine->read_only && action != "view") throw refusal{detail(403, may_not, where.allow())};
-    auto const type = where.type();
-    if (type.empty()) return;
-    for (auto const& denied : mine->denied)
-      for (auto const& model : {type, std::string("*")})
-        for (auto const& verb : {action, std::string("*")})
-          if (denied == model + ":" + verb) throw refusal{detail(403, may_not, where.allow())};
-  }
-
-  // --- reads
-
-  json status() const {
-    json plugins = json::object();
-    if (options.plugin) plugins["netbox_proxbox"] = plugin_version;
-    return {{"django-version", "6.1.2"},
-            {"hostname", "simulated"},
-            {"installed_apps", {{"rest_framework", "3.18.0"}}},
-            {"netbox-version", options.version},
-            {"netbox-full-version", options.version},
-            {"plugins", plugins},
-            {"python-version", "3.12.1"},
-            {"rq-workers-running", 0}};
-  }
-
-  http_response read(target const& where, std::string const& base, std::string const& path, query_list const& query,
-                     std::size_t& objects) {
-    using what = target::what;
-    objects = 1;
-    auto const page_of = [&](netbox_answer answer) {
-      objects = answer.objects;
-      return reply(answer.status, std::move(answer.body), where.allow());
-    };
-    switch (where.kind) {
-      case what::status:
-        return reply(200, status().dump(), where.allow());
-      case what::root: {
-        json apps = json::object();
-        for (auto const* app : {"core", "dcim", "extras", "plugins", "status", "virtualization"})
-          apps[app] = base + "/api/" + app + "/";
-        return reply(200, apps.dump(), where.allow());
-      }
-      case what::installed: {
-        json list = json::array();
-        if (options.plugin)
-          list.push_back({{"name", "Proxbox"},
-                          {"package", "netbox_proxbox"},
-                          {"author", ""},
-                          {"author_email", ""},
-                          {"description", "Proxmox integration"},
-                          {"version", plugin_version}});
-        return reply(200, list.dump(), where.allow());
-      }
-      case what::plugin_root:
-        return reply(200,
-                     json{{"backups", base + "/api/plugins/proxbox/backups/"},
-                          {"storage", base + "/api/plugins/proxbox/storage/"}}
-                         .dump(),
-                     where.allow());
-      case what::changes:
-        return page_of(list_changes(store, base, query, options.max_page_size));
-      case what::change: {
-        auto const body = render_change(store, base, where.id);
-        return body ? reply(200, *body, where.allow())
-                    : detail(404, "No ObjectChange matches the given query.", where.allow());
-      }
-      case what::table:
-        return page_of(list_objects(store, *where.table, base, path, query, options.max_page_size));
-      case what::object:
-        return object_reply(where, base, query, 200);
-    }
-    return not_found_page();
-  }
-
-  http_response object_reply(target const& where, std::string const& base, query_list const& query, int status) {
-    auto const found = where.table->rows.find(where.id);
-    if (found == where.table->rows.end()) return no_match(where);
-    auto r = reply(status, netbox_view(base, query).render(store, *where.table, found->second), where.allow());
-    r.headers.emplace_back("ETag", format_etag(found->second.last_updated));
-    return r;
-  }
-
-  static http_response no_match(target const& where) {
-    return detail(404, "No " + where.table->model->class_name + " matches the given query.", where.allow());
-  }
-
-  // --- writes: all or nothing
-
-  static void check_etag(http_request const& request, target const& where, netbox_row const& row) {
-    auto const wanted = request.header("If-Match");
-    auto const current = format_etag(row.last_updated);
-    if (wanted.empty() || wanted == "*" || wanted == current) return;
-    auto r = detail(412, "Precondition failed.", where.allow());
-    r.headers.emplace_back("ETag", current);
-    throw refusal{std::move(r)};
-  }
-
-  // ?fields= and ?omit= restrict which attributes are written, too.
-  static json visible(json const& data, netbox_view const& view) {
-    if (!data.is_object() || (view.fields.empty() && view.omit.empty())) return data;
-    json out = json::object();
-    for (auto const& [key, value] : data.items())
-      if (key == "id" || key == "changelog_message" ||
-          ((view.fields.empty() || view.fields.count(key) != 0) && view.omit.count(key) == 0))
-        out[key] = value;
-    return out;
-  }
-
-  static std::string failures(std::size_t n, std::size_t of, std::string const& what, json const& errors) {
-    return json{{"detail", fmt::format("{} of {} objects {}", n, of, what)}, {"errors", errors}}.dump();
-  }
-
-  http_response post(target const& where, json const& body, std::string const& base, query_list const& query) {
-    netbox_view const view(base, query);
-    auto const all = body.is_array() ? body : json::array({body});
-    json errors = json::array();
-    std::string out;
-    std::vector<std::int64_t> made;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      json result;
-      if (store.create(*where.table, visible(all[i], view), result))
-        made.push_back(result.get<std::int64_t>());
-      else
-        errors.push_back({{"index", i}, {"errors", result}});
-    }
-    if (!errors.empty()) {
-      store.rollback();
-      if (!body.is_array()) return reply(400, errors[0]["errors"].dump(), where.allow());
-      return reply(400, failures(errors.size(), all.size(), "could not be created.", errors), where.allow());
-    }
-    for (auto const id : made)
-      out += (out.empty() ? "" : ",") + view.render(store, *where.table, where.table->rows.at(id));
-    auto r = reply(201, body.is_array() ? "[" + out + "]" : out, where.allow());
-    if (!body.is_array()) {
-      r.headers.emplace_back("Location", view.url(*where.table, made[0]));
-      r.headers.emplace_back("ETag", format_etag(where.table->rows.at(made[0]).last_updated));
-    }
-    r.objects_written = made.size();
-    return r;
-  }
-
-  // The ids a list write names, in request order; throws what NetBox says to a list that is not fit for it.
-  std::vector<std::int64_t> ids_of(target const& where, json const& body) const {
-    if (!body.is_array())
-      throw refusal{detail(
-          400, fmt::format("Expected a list of objects, but got {}.", body.is_object() ? "dict" : "another type"),
-          where.allow())};
-    json errors = json::array();
-    std::vector<std::int64_t> ids;
-    std::map<std::int64_t, int> seen;
-    for (std::size_t i = 0; i < body.size(); ++i) {
-      auto const& item = body[i];
-      if (item.is_object() && item.contains("id") && item["id"].is_number_integer()) {
-        ids.push_back(item["id"].get<std::int64_t>());
-        ++seen[ids.back()];
-      } else if (!item.is_object()) {
-        errors.push_back({{"index", i}, {"errors", {{"__all__", {"Invalid data. Expected a dictionary."}}}}});
-      } else {
-        errors.push_back(
-            {{"index", i},
-             {"errors", {{"id", {item.contains("id") ? "A valid integer is required." : "This field is required."}}}}});
-      }
-    }
-    if (!errors.empty())
-      throw refusal{reply(400, failures(errors.size(), body.size(), "failed validation.", errors), where.allow())};
-    for (auto const& [id, times] : seen)
-      if (times > 1)
-        errors.push_back(
-            {{"id", id},
-             {"errors",
-              {{"id", {fmt::format("Each object may be specified only once; ID {} is listed {} times", id, times)}}}}});
-    if (!errors.empty())
-      throw refusal{
-          reply(400, failures(errors.size(), body.size(), "are listed more than once.", errors), where.allow())};
-    for (auto const id : ids)
-      if (where.table->rows.count(id) == 0)
-        errors.push_back({{"id", id}, {"errors", {{"id", {fmt::format("Object with ID {} does not exist", id)}}}}});
-    if (!errors.empty())
-      throw refusal{reply(400, failures(errors.size(), body.size(), "could not be found.", errors), where.allow())};
-    return ids;
-  }
-
-  http_response patch_list(http_request const& request, target const& where, json const& body, std::string const& base,
-                           query_list const& query) {
-    netbox_view const view(base, query);
-    auto ids = ids_of(where, body);
-    std::map<std::int64_t, json const*> by_id;
-    for (auto const& item : body) by_id[item["id"].get<std::int64_t>()] = &item;
-    store.sort(*where.table, ids);  // NetBox goes through its own queryset, in the model's order
-    json errors = json::array();
-    for (auto const id : ids) {
-      check_etag(request, where, where.table->rows.at(id));
-      json failed;
-      if (!store.update(*where.table, id, visible(*by_id[id], view), request.method == "PATCH", failed))
-        errors.push_back({{"id", id}, {"errors", failed}});
-    }
-    if (!errors.empty()) {
-      store.rollback();
-      return reply(400, failures(errors.size(), body.size(), "could not be updated.", errors), where.allow());
-    }
-    std::string out;
-    for (auto const id : ids)
-      out += (out.empty() ? "" : ",") + view.render(store, *where.table, where.table->rows.at(id));
-    auto r = reply(200, "[" + out + "]", where.allow());
-    r.objects_written = ids.size();
-    return r;
-  }
-
-  http_response delete_list(http_request const& request, target const& where, json const& body) {
-    auto const ids = ids_of(where, body);
-    json errors = json::array();
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      auto const found = where.table->rows.find(ids[i]);
-      if (found == where.table->rows.end()) continue;  // went with another of the list
-      check_etag(request, where, found->second);
-      auto const message = body[i].value("changelog_message", std::string());
-      auto const blockers = store.erase(*where.table, ids[i], message);
-      if (!blockers.empty())
-        errors.push_back(
-            {{"id", ids[i]},
-             {"errors",
-              {{"__all__",
-                {fmt::format("Unable to delete: {} dependent object(s) prevent deletion.", blockers.size())}}}}});
-    }
-    if (!errors.empty()) {
-      store.rollback();
-      return reply(409, failures(errors.size(), body.size(), "could not be deleted.", errors), where.allow());
-    }
-    http_response r;
-    r.status = 204;
-    r.headers.emplace_back("Allow", where.allow());
-    r.objects_written = ids.size();
-    return r;
-  }
-
-  http_response write_object(http_request const& request, target const& where, json const& body,
-                             std::string const& base, query_list const& query) {
-    auto const found = where.table->rows.find(where.id);
-    if (found == where.table->rows.end()) return no_match(where);
-    check_etag(request, where, found->second);
-    if (request.method == "DELETE") {
-      auto const message = body.is_object() ? body.value("changelog_message", std::string()) : std::string();
-      auto const blockers = store.erase(*where.table, where.id, message);
-      if (!blockers.empty()) {
-        std::string names;
-        for (auto const& b : blockers) names += (names.empty() ? "" : ", ") + b;
-        return detail(
-            409, fmt::format("Unable to delete object. {} dependent objects were found: {}", blockers.size(), names),
-            where.allow());
-      }
-      http_response r;
-      r.status = 204;
-      r.headers.emplace_back("Allow", where.allow());
-      r.objects_written = 1;
-      return r;
-    }
-    if (!body.is_object())
-      return reply(400, json{{"non_field_errors", {"Invalid data. Expected a dictionary, but got list."}}}.dump(),
-                   where.allow());
-    json errors;
-    if (!store.update(*where.table, where.id, visible(body, netbox_view(base, query)), request.method == "PATCH",
-                      errors))
-      return reply(400, errors.dump(), where.allow());
-    auto r = object_reply(where, base, query, 200);
-    r.objects_written = 1;
-    return r;
-  }
-
-  http_response write(http_request const& request, target const& where, json const& body, std::string const& base,
-                      query_list const& query, std::string const& request_id) {
-    store.begin("admin", request_id);
-    try {
-      if (where.kind == target::what::object) return write_object(request, where, body, base, query);
-      for (auto const& [name, value] : query)
-        if (name == "background" && (value == "true" || value == "1") && body.is_array())
-          return detail(503, "Unable to process request: RQ worker process not running.", where.allow());
-      if (request.method == "POST") return post(where, body, base, query);
-      if (request.method == "DELETE") return delete_list(request, where, body);
-      return patch_list(request, where, body, base, query);
-    } catch (refusal const&) {
-      store.rollback();
-      throw;
-    }
-  }
-
-  json body_of(http_request const& request, target const& where) const {
-    if (request.body.size() > max_upload)
-      throw refusal{server_error("RequestDataTooBig", "Request body exceeded settings.DATA_UPLOAD_MAX_MEMORY_SIZE.")};
-    if (request.body.empty() && request.method == "DELETE") return json();
-    auto const type = request.header("Content-Type");
-    auto const plain = type.substr(0, type.find(';'));
-    if (plain != "application/json")
-      throw refusal{detail(415, fmt::format("Unsupported media type \"{}\" in request.", plain), where.allow())};
-    try {
-      return json::parse(request.body);
-    } catch (json::parse_error const& e) {
-      throw refusal{detail(400, python_json_error(request.body, e.byte), where.allow())};
-    }
-  }
-
-  // --- one request
-
-  http_response serve(http_request const& request, std::string const& request_id) {
-    if (request.method.size() + request.target.size() + 10 > max_request_line)
-      return html(400, gunicorn_page("Bad Request", fmt::format("Request Line is too large ({} &gt; {})",
-                                                                request.method.size() + request.target.size() + 10,
-                                                                max_request_line)));
-    if (!valid_host(request.header("Host")))
-      return html(400,
-                  "\n<!doctype html>\n<html lang=\"en\">\n<head>\n  <title>Bad Request "
-                  "(400)</title>\n</head>\n<body>\n  <h1>Bad Request (400)</h1><p></p>\n</body>\n</html>\n");
-    auto const base =
-        std::string(server->fingerprint().empty() ? "http://" : "https://") + std::string(request.header("Host"));
-    auto const path = std::string(request.path());
-    auto const query = parse_query(request.query());
-    bool const is_read = request.method == "GET" || request.method == "HEAD" || request.method == "OPTIONS";
-    std::optional<target> where;
-    {
-      std::lock_guard lock(mutex);
-      if (redis_down)
-        return html(500,
-                    page("Server Error", "There was a problem with your request. Please contact an administrator."));
-      where = route(path);
-      if (!where) {
-        if (is_read && route(path + "/")) {
-          auto r = html(301, "");
-          r.headers.emplace_back("Location",
-                                 path + "/" + (request.query().empty() ? "" : "?" + std::string(request.query())));
-          return r;
-        }
-        return path == "/" || path == "/login/" ? html(200, page("Home | NetBox", "NetBox")) : not_found_page();
-      }
-    }
-    if (auto const no = refuse_header(request.header("Authorization")); !no.empty())
-      return detail(403, no, where->allow());
-
-    auto const load = pool.load();
-    auto const place = pool.enter(true);
-    if (!place->connected()) {
-      pool.work(load.db_error);
-      return server_error("OperationalError",
-                          "connection failed: connection to server at \"127.0.0.1\", port 5432 failed: FATAL:  "
-                          "remaining connection slots are reserved for non-replication superuser connections");
-    }
-    try {
-      json body;
-      {
-        std::lock_guard lock(mutex);
-        if (db_down)
-          return server_error("OperationalError",
-                              "connection failed: connection to server at \"127.0.0.1\", port 5432 failed: Connection "
-                              "refused\n\tIs the server running on that host and accepting TCP/IP connections?");
-        check_rights(request, *where);
-        auto const allowed = std::string(where->allow()) + ",";
-        if (allowed.find(request.method + ",") == std::string::npos)
-          throw refusal{detail(405, "Method \"" + request.method + "\" not allowed.", where->allow())};
-      }
-      if (!is_read) body = body_of(request, *where);
-      // NetBox commits at the end: a client that gave up meanwhile finds it done later.
-      pool.work(load.base + (is_read
-                                 ? std::chrono::microseconds(0)
-                                 : load.write_object * static_cast<std::int64_t>(body.is_array() ? body.size() : 1)));
-      std::size_t objects = 0;
-      http_response r;
-      {
-        std::lock_guard lock(mutex);
-        // The table may be gone with the plugin by now; ids were looked at before the wait.
-        if (where->table != nullptr && where->table->model->plugin && !options.plugin) return not_found_page();
-        r = is_read ? read(*where, base, path, query, objects) : write(request, *where, body, base, query, request_id);
-      }
-      if (is_read) pool.work(load.read_object * static_cast<std::int64_t>(objects));
-      auto const accept = request.header("Accept");
-      if (accept.starts_with("text/html")) {  // the browsable API
-        std::erase_if(r.headers, [](auto const& h) { return h.first == "Content-Type"; });
-        r.headers.emplace_back("Content-Type", "text/html; charset=utf-8");
-        r.body = page(
-            (where->table != nullptr ? where->table->model->class_name : std::string("API")) + " | NetBox REST API",
-            std::to_string(r.status));
-      }
-      return r;
-    } catch (refusal& no) {
-      return std::move(no.response);
-    }
-  }
-
   http_response answer(http_request const& request) {
-    auto const n = next_request++;
-    auto const request_id =
-        fmt::format("{:08x}-{:04x}-4000-8000-{:012x}", n >> 16U, n & 0xFFFFU, n * 2654435761U % 0xFFFFFFFFFFFFULL);
     return shared.run(request, endpoint_of(request.path()), [&] {
-      auto r = serve(request, request_id);
-      r.headers.emplace_back("X-Request-ID", request_id);
-      r.headers.emplace_back("API-Version", options_version());
-      r.headers.emplace_back("Vary", "HX-Request, Accept-Language, Cookie, origin");
-      r.headers.emplace_back("X-Content-Type-Options", "nosniff");
-      r.headers.emplace_back("Content-Language", "en");
+      std::unique_lock lock(mutex);
+      auto const load = pool.load();
+      std::unique_ptr<netbox_pool::place> place;
+      auto const unlocked = [&](auto wait) {
+        lock.unlock();
+        wait();
+        lock.lock();
+      };
+      netbox_waits waits;
+      waits.connect = [&] {
+        unlocked([&] {
+          place = pool.enter(true);
+          if (!place->connected()) pool.work(load.db_error);
+        });
+        return place->connected();
+      };
+      waits.before = [&](bool write, std::size_t objects) {
+        auto const each = write ? load.write_object * static_cast<std::int64_t>(objects) : std::chrono::microseconds(0);
+        unlocked([&] { pool.work(load.base + each); });
+      };
+      waits.after = [&](std::size_t objects) {
+        unlocked([&] { pool.work(load.read_object * static_cast<std::int64_t>(objects)); });
+      };
+      auto r = app.handle(request, waits);
+      lock.unlock();
+      place.reset();  // before the answer is sent, as a thread that is done with its request
       return r;
     });
   }
-
-  std::string options_version() const {
-    std::lock_guard lock(mutex);
-    auto const& v = options.version;
-    auto const dot = v.find('.');
-    return dot == std::string::npos ? v : v.substr(0, v.find_first_not_of("0123456789", dot + 1));
-  }
 };
 
-netbox_server::netbox_server(netbox_options options) : state_(std::make_unique<state>(std::move(options))) {
+netbox_server::netbox_server(netbox_options options) : state_(std::make_unique<state>(options)) {
   auto& s = *state_;
-  s.store.plugin = s.options.plugin;
   s.shared.set_extra(
       [&s] {
         return json{{"connections", s.pool.connections()},
@@ -717,11 +187,11 @@ netbox_server::netbox_server(netbox_options options) : state_(std::make_unique<s
             .dump();
       },
       [&s] { s.pool.reset_counters(); });
-  http_options http{.port = s.options.port,
-                    .idle = s.options.idle,
+  http_options http{.port = options.port,
+                    .idle = options.idle,
                     .server_header = "gunicorn",
-                    .tls = s.options.tls,
-                    .url_host = s.options.url_host};
+                    .tls = std::move(options.tls),
+                    .url_host = std::move(options.url_host)};
   std::lock_guard lock(s.mutex);  // a handler must not look for `server` before it is there
   s.server = std::make_unique<http_server>(std::move(http), [&s](http_request const& request) {
     if (request.path().starts_with("/_sim/"))
@@ -740,7 +210,7 @@ std::string const& netbox_server::url() const { return state_->server->url(); }
 std::string const& netbox_server::fingerprint() const { return state_->server->fingerprint(); }
 std::string netbox_server::token() const {
   std::lock_guard lock(state_->mutex);
-  return state_->options.tokens.empty() ? std::string() : state_->options.tokens.front().token;
+  return state_->app.token();
 }
 request_counters netbox_server::counters() const { return state_->shared.counters(); }
 int netbox_server::peak_connections() const { return state_->pool.peak_connections(); }

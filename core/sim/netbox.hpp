@@ -3,6 +3,7 @@
 // recorded exchanges of a real one.
 #pragma once
 #include "core/sim/control.hpp"
+#include "core/sim/netbox_app.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -11,13 +12,6 @@
 #include <vector>
 
 namespace weir::sim {
-
-struct netbox_token {
-  std::string token;
-  bool read_only = false;
-  // "virtualization.virtualmachine:add"; actions are view, add, change, delete. "*:add" and "dcim.site:*" work too.
-  std::vector<std::string> denied;
-};
 
 // What a request costs and what it takes. All zero (the default): nothing waits, nothing runs out.
 struct netbox_load {
@@ -36,10 +30,7 @@ struct netbox_load {
 
 struct netbox_options {
   std::uint16_t port = 0;
-  // The defaults are a v2 token, a v1 token and a read-only one; the first is token().
-  std::vector<netbox_token> tokens = {{"nbt_simulated001.notasecretNOTASECRETnotasecretNOTASECRET", false, {}},
-                                      {"0000000000000000000000000000000000000001", false, {}},
-                                      {"0000000000000000000000000000000000000002", true, {}}};
+  std::vector<netbox_token> tokens = default_tokens();  // the first is token()
   std::string version = "4.7.3";
   bool plugin = true;  // netbox-proxbox is installed
   int max_page_size = 1000;

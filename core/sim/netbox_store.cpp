@@ -167,9 +167,17 @@ std::size_t netbox_table::field(std::string_view name) const {
 }
 
 struct netbox_store::state {
-  explicit state(netbox_store& store) : self(store) {}
+  state(netbox_store& store, std::function<std::int64_t()> time) : self(store), wall(std::move(time)) {
+    if (!wall)
+      wall = [] {
+        return std::int64_t{
+            std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+                .count()};
+      };
+  }
 
   netbox_store& self;
+  std::function<std::int64_t()> wall;
   std::vector<netbox_table> tables;
   std::map<std::string, std::vector<std::int64_t>, std::less<>> custom_by_type;
   std::vector<change_entry> changes;
@@ -189,10 +197,7 @@ struct netbox_store::state {
 
   // Strictly rising, so that no two versions of an object bear the same ETag.
   std::int64_t now() {
-    auto const wall =
-        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
-            .count();
-    clock = std::max(clock + 1, static_cast<std::int64_t>(wall));
+    clock = std::max(clock + 1, wall());
     return clock;
   }
 
@@ -755,7 +760,7 @@ struct netbox_store::state {
   }
 };
 
-netbox_store::netbox_store() : state_(new state(*this)) {
+netbox_store::netbox_store(std::function<std::int64_t()> clock) : state_(new state(*this, std::move(clock))) {
   auto& s = *state_;
   s.tables.reserve(netbox_models().size());
   for (auto const& model : netbox_models()) {

@@ -1,8 +1,9 @@
 // Rows of the simulated NetBox: validation as its serializers and models do it, uniqueness by index, transactions.
-// Not thread-safe: netbox.cpp holds one lock around each request.
+// Not thread-safe: who uses it holds a lock around each request.
 #pragma once
 #include "core/sim/netbox_model.hpp"
 
+#include <functional>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <set>
@@ -52,7 +53,8 @@ struct change_entry {
 
 class netbox_store {
  public:
-  netbox_store();
+  // `clock`: microseconds since 1970; nothing: the system's.
+  explicit netbox_store(std::function<std::int64_t()> clock = {});
   ~netbox_store();
 
   netbox_table* at_path(std::string_view path);  // "dcim/devices"; nullptr if there is none

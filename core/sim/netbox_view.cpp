@@ -250,22 +250,54 @@ bool is_order_op(std::string const& op) {
   return op.empty() || op == "n" || op == "gte" || op == "gt" || op == "lte" || op == "lt";
 }
 
+std::optional<std::vector<double>> as_numbers(std::vector<std::string> const& values) {
+  std::vector<double> out;
+  for (auto const& v : values) {
+    try {
+      std::size_t used = 0;
+      out.push_back(std::stod(v, &used));
+      if (used != v.size()) return std::nullopt;
+    } catch (std::exception const&) {
+      return std::nullopt;
+    }
+  }
+  return out;
+}
+
+// Microseconds since 1970.
+std::optional<std::vector<double>> as_times(std::vector<std::string> const& values) {
+  std::vector<double> out;
+  for (auto const& v : values) {
+    auto t = base::parse_instant(v);
+    if (!t) t = base::parse_instant(v + "Z");
+    if (!t) return std::nullopt;
+    out.push_back(static_cast<double>(t->time_since_epoch().count()));
+  }
+  return out;
+}
+
+using grouped_query = std::vector<std::pair<std::string, std::vector<std::string>>>;
+
+// A parameter that is repeated means any of its values.
+grouped_query grouped(query_list const& query) {
+  grouped_query out;
+  for (auto const& [name, value] : query) {
+    if (value.empty()) continue;  // django-filter ignores an empty value
+    auto const found = std::find_if(out.begin(), out.end(), [&name = name](auto const& g) { return g.first == name; });
+    if (found == out.end())
+      out.push_back({name, {value}});
+    else
+      found->second.push_back(value);
+  }
+  return out;
+}
+
 class filter_builder {
  public:
   filter_builder(netbox_store& store, netbox_table& table) : store_(store), t_(table) {}
 
   filter_set build(query_list const& query) {
-    std::vector<std::pair<std::string, std::vector<std::string>>> grouped;
-    for (auto const& [name, value] : query) {
-      if (value.empty()) continue;  // django-filter ignores an empty value
-      auto const found =
-          std::find_if(grouped.begin(), grouped.end(), [&name = name](auto const& g) { return g.first == name; });
-      if (found == grouped.end())
-        grouped.push_back({name, {value}});
-      else
-        found->second.push_back(value);
-    }
-    for (auto const& [name, values] : grouped) add(name, values);
+    for (auto const& [name, values] : grouped(query)) add(name, values);
     return std::move(out_);
   }
 
@@ -280,30 +312,13 @@ class filter_builder {
   }
 
   std::optional<std::vector<double>> numbers(std::string const& name, std::vector<std::string> const& values) {
-    std::vector<double> out;
-    for (auto const& v : values) {
-      try {
-        std::size_t used = 0;
-        out.push_back(std::stod(v, &used));
-        if (used != v.size()) throw std::invalid_argument("rest");
-      } catch (std::exception const&) {
-        invalid(name, "Enter a number.");
-        return std::nullopt;
-      }
-    }
+    auto out = as_numbers(values);
+    if (!out) invalid(name, "Enter a number.");
     return out;
   }
   std::optional<std::vector<double>> times(std::string const& name, std::vector<std::string> const& values) {
-    std::vector<double> out;
-    for (auto const& v : values) {
-      auto t = base::parse_instant(v);
-      if (!t) t = base::parse_instant(v + "Z");
-      if (!t) {
-        invalid(name, "Enter a valid date/time.");
-        return std::nullopt;
-      }
-      out.push_back(static_cast<double>(t->time_since_epoch().count()));
-    }
+    auto out = as_times(values);
+    if (!out) invalid(name, "Enter a valid date/time.");
     return out;
   }
 
@@ -532,6 +547,24 @@ page page_of(query_list const& query, int max_page_size) {
   return {limit, static_cast<std::size_t>(whole(find(query, "offset")).value_or(0))};
 }
 
+// What NetBox says to a `start` that it does not take.
+std::optional<std::string> bad_start(query_list const& query, std::string const& start) {
+  for (auto const* other : {"offset", "ordering"})
+    if (find(query, other) != nullptr) return fmt::format(R"(["'start' and '{}' are mutually exclusive."])", other);
+  if (!whole(&start)) return R"(["'start' must be a non-negative integer."])";
+  return std::nullopt;
+}
+
+// The envelope of a page by id around `results` (JSON texts); `next` is the id to go on with, 0: this is the last page.
+std::string cursor_page(std::string const& base, std::string const& path, query_list const& query, page const& p,
+                        std::int64_t next, std::string const& results) {
+  auto const url =
+      next == 0
+          ? "null"
+          : dumped(page_url(base, path, query, {{"limit", std::to_string(p.limit)}, {"start", std::to_string(next)}}));
+  return fmt::format(R"({{"count":null,"next":{},"previous":null,"results":[{}]}})", url, results);
+}
+
 // The envelope of a page by offset around `results` (JSON texts).
 std::string offset_page(std::string const& base, std::string const& path, query_list const& query, page const& p,
                         std::size_t count, std::string const& results) {
@@ -574,6 +607,55 @@ ordered change_json(renderer const& render, std::string const& base, change_entr
           {"postchange_data", nullptr}};
 }
 
+struct change_filter_set {
+  std::vector<std::function<bool(change_entry const&)>> all;
+  ordered errors = ordered::object();
+};
+
+// The change log's filters; as everywhere, a parameter of another name (even `message`) is none.
+change_filter_set change_filters(query_list const& query) {
+  change_filter_set out;
+  auto const text = [&](std::vector<std::string> const& values, auto get) {
+    out.all.push_back([values, get](change_entry const& c) {
+      return std::find(values.begin(), values.end(), get(c)) != values.end();
+    });
+  };
+  auto const order = [&](std::string const& name, std::optional<std::vector<double>> const& given, char const* error,
+                         std::string const& op, auto get) {
+    if (given)
+      out.all.push_back(
+          [v = *given, op, get](change_entry const& c) { return match_order(op, static_cast<double>(get(c)), v); });
+    else
+      out.errors[name] = ordered::array({error});
+  };
+  for (auto const& [name, values] : grouped(query)) {
+    auto const cut = name.find("__");
+    auto const base = name.substr(0, cut);
+    auto const op = cut == std::string::npos ? std::string() : name.substr(cut + 2);
+    if (name == "request_id")
+      text(values, [](change_entry const& c) { return c.request_id; });
+    else if (name == "action")
+      text(values, [](change_entry const& c) { return std::string(c.action); });
+    else if (name == "changed_object_type")
+      text(values, [](change_entry const& c) { return c.table->model->type; });
+    else if (name == "user_name")
+      text(values, [](change_entry const& c) { return c.user; });
+    else if (base == "id" && is_order_op(op))
+      order(name, as_numbers(values), "Enter a number.", op, [](change_entry const& c) { return c.id; });
+    else if (base == "changed_object_id" && is_order_op(op))
+      order(name, as_numbers(values), "Enter a number.", op, [](change_entry const& c) { return c.object_id; });
+    else if (name == "time_after" || name == "time_before")
+      order(name, as_times(values), "Enter a valid date/time.", name == "time_after" ? "gte" : "lte",
+            [](change_entry const& c) { return c.time; });
+    else if (name == "q")
+      out.all.push_back([needle = base::lower(values.back())](change_entry const& c) {
+        auto const in = [&](std::string const& mine) { return base::lower(mine).find(needle) != std::string::npos; };
+        return needle.find_first_not_of(' ') == std::string::npos || in(c.user) || in(c.object_repr) || in(c.message);
+      });
+  }
+  return out;
+}
+
 }  // namespace
 
 netbox_view::netbox_view(std::string base_url, query_list const& query) : base(std::move(base_url)) {
@@ -609,24 +691,20 @@ netbox_answer list_objects(netbox_store& store, netbox_table& t, std::string con
   };
 
   if (auto const* start = find(query, "start")) {
-    for (auto const* other : {"offset", "ordering"})
-      if (find(query, other) != nullptr)
-        return {400, fmt::format(R"(["'start' and '{}' are mutually exclusive."])", other), 0};
+    if (auto const refused = bad_start(query, *start)) return {400, *refused, 0};
     auto const from = whole(start);
-    if (!from) return {400, R"(["'start' must be a non-negative integer."])", 0};
-    std::string next = "null";
+    std::int64_t next = 0;
     std::int64_t last = 0;
     for (auto it = t.rows.lower_bound(*from); it != t.rows.end(); ++it) {
       if (!passes(it->second)) continue;
       if (objects == p.limit) {
-        next = dumped(
-            page_url(base, path, query, {{"limit", std::to_string(p.limit)}, {"start", std::to_string(last + 1)}}));
+        next = last + 1;
         break;
       }
       last = it->first;
       add(it->second);
     }
-    return {200, fmt::format(R"({{"count":null,"next":{},"previous":null,"results":[{}]}})", next, results), objects};
+    return {200, cursor_page(base, path, query, p, next, results), objects};
   }
 
   std::vector<std::int64_t> ids;
@@ -643,39 +721,39 @@ netbox_answer list_objects(netbox_store& store, netbox_table& t, std::string con
 }
 
 netbox_answer list_changes(netbox_store& store, std::string const& base, query_list const& query, int max_page_size) {
+  std::string const path = "/api/core/object-changes/";
+  auto const* start = find(query, "start");
+  if (start != nullptr)
+    if (auto const refused = bad_start(query, *start)) return {400, *refused, 0};
+  auto const filters = change_filters(query);
+  if (!filters.errors.empty()) return {400, dumped(filters.errors), 0};
   std::vector<change_entry const*> found;
-  auto const* q = find(query, "q");
-  auto const needle = q != nullptr ? base::lower(*q) : std::string();
-  auto const is = [&](char const* name, std::string const& mine) {
-    auto const* wanted = find(query, name);
-    return wanted == nullptr || wanted->empty() || *wanted == mine;
-  };
-  for (auto const& c : store.changes()) {
-    if (!is("request_id", c.request_id) || !is("action", c.action) ||
-        !is("changed_object_id", std::to_string(c.object_id)) || !is("changed_object_type", c.table->model->type) ||
-        !is("user_name", c.user))
-      continue;
-    if (!needle.empty() && base::lower(c.message).find(needle) == std::string::npos &&
-        base::lower(c.object_repr).find(needle) == std::string::npos &&
-        base::lower(c.user).find(needle) == std::string::npos)
-      continue;
-    found.push_back(&c);
-  }
-  auto const* ordering = find(query, "ordering");
-  if (ordering == nullptr || *ordering == "-time" || *ordering == "-id") std::reverse(found.begin(), found.end());
-  auto const p = page_of(query, max_page_size);
+  for (auto const& c : store.changes())
+    if (std::all_of(filters.all.begin(), filters.all.end(), [&](auto const& p) { return p(c); })) found.push_back(&c);
+
   netbox_view const view(base, query);
   renderer const render(store, base);
   std::string results;
   std::size_t objects = 0;
-  for (std::size_t i = p.offset; i < found.size() && objects < p.limit; ++i) {
-    auto row = change_json(render, base, *found[i]);
+  auto const add = [&](change_entry const& c) {
+    auto row = change_json(render, base, c);
     ordered kept = ordered::object();
     for (auto const& [name, value] : row.items())
       if ((view.fields.empty() || view.fields.count(name) != 0) && view.omit.count(name) == 0) kept[name] = value;
     results += (objects++ == 0 ? "" : ",") + dumped(kept);
+  };
+  auto const p = page_of(query, max_page_size);
+  if (start != nullptr) {
+    auto const first = std::find_if(found.begin(), found.end(), [&](auto const* c) { return c->id >= *whole(start); });
+    auto const left = static_cast<std::size_t>(found.end() - first);
+    std::for_each(first, first + static_cast<std::ptrdiff_t>(std::min(p.limit, left)), [&](auto* c) { add(*c); });
+    auto const next = left > p.limit ? (*(first + static_cast<std::ptrdiff_t>(p.limit) - 1))->id + 1 : 0;
+    return {200, cursor_page(base, path, query, p, next, results), objects};
   }
-  return {200, offset_page(base, "/api/core/object-changes/", query, p, found.size(), results), objects};
+  auto const* ordering = find(query, "ordering");
+  if (ordering == nullptr || *ordering == "-time" || *ordering == "-id") std::reverse(found.begin(), found.end());
+  for (std::size_t i = p.offset; i < found.size() && objects < p.limit; ++i) add(*found[i]);
+  return {200, offset_page(base, path, query, p, found.size(), results), objects};
 }
 
 std::optional<std::string> render_change(netbox_store& store, std::string const& base, std::int64_t id) {
