@@ -1,7 +1,6 @@
 """A real NetBox on loopback (tests/netbox/netbox-lab), what can be done to it, and clients that are not weir."""
 import collections
 import concurrent.futures
-import json
 import os
 import re
 import socket
@@ -170,8 +169,3 @@ def first_fix(netbox, requests, attempts=4):
             lost += 1
     return answers, lost
 
-
-def objects_in(body):
-    """How many objects a write request carries."""
-    content = json.loads(body) if body else None
-    return len(content) if isinstance(content, list) else int(content is not None)

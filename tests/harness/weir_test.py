@@ -95,6 +95,12 @@ class NetBox:
         return self.call("PATCH", f"{path}/{number}/", fields)
 
 
+def objects_in(body):
+    """How many objects a request carries: one, or as many as its list has."""
+    content = json.loads(body) if body else None
+    return len(content) if isinstance(content, list) else int(content is not None)
+
+
 class QuietServer(http.server.ThreadingHTTPServer):
     """Says nothing of clients that went away, as killed ones do."""
     daemon_threads = True
@@ -110,7 +116,7 @@ BAD_GATEWAY = (502, "Bad Gateway", [("Content-Type", "text/html")],
 
 
 class CountingProxy:
-    """A reverse proxy that counts requests, and the most that were in flight at once. As nginx does, it answers 502 where
+    """A reverse proxy that counts requests, what they carry, and the most that were in flight at once. As nginx does, it answers 502 where
     the server behind it is gone. `fault(method, path)` is asked about each request: "before" answers 502 instead of
     passing it on; "after" passes it on, waits for the answer, and answers 502 all the same."""
 
@@ -132,6 +138,7 @@ class CountingProxy:
                     outer.peak_in_flight = max(outer.peak_in_flight, outer.in_flight)
                     outer.window_peak = max(outer.window_peak, outer.in_flight)
                     outer.seen.append((self.command, self.path, body))
+                    outer.objects += objects_in(body)
                 status = 0
                 try:
                     status, reason, headers, content = outer.answer(self.command, self.path, body, self.headers)
@@ -177,7 +184,7 @@ class CountingProxy:
     def reset(self):
         with self.lock:
             self.in_flight = self.peak_in_flight = self.window_peak = 0
-            self.seen, self.answered = [], []
+            self.objects, self.seen, self.answered = 0, [], []
 
     def take_window(self):
         """The most that were in flight at once since the last call."""
@@ -188,6 +195,11 @@ class CountingProxy:
     def by_method(self):
         with self.lock:
             return count_by_method(self.seen)
+
+    def failures(self):
+        """Answers that speak of a server in trouble."""
+        with self.lock:
+            return sum(status == 0 or status >= 500 for _, _, status in self.answered)
 
     def writes(self):
         return sum(n for method, n in self.by_method().items() if method in WRITES)

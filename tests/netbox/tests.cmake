@@ -6,8 +6,18 @@ set_tests_properties(netbox.up PROPERTIES FIXTURES_SETUP netbox_lab TIMEOUT 1800
 set_tests_properties(netbox.down PROPERTIES FIXTURES_CLEANUP netbox_lab TIMEOUT 120)
 set_tests_properties(netbox.up netbox.down PROPERTIES LABELS netbox RUN_SERIAL ON)
 
-foreach(name sync)
+set(environment "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
+function(netbox_test name seconds)
   add_test(NAME netbox.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/netbox/test_${name}.py)
-  set_tests_properties(netbox.${name} PROPERTIES LABELS netbox RUN_SERIAL ON TIMEOUT 900 FIXTURES_REQUIRED netbox_lab
-    ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
-endforeach()
+  set_tests_properties(netbox.${name} PROPERTIES LABELS netbox RUN_SERIAL ON TIMEOUT ${seconds} ENVIRONMENT "${environment}")
+endfunction()
+
+netbox_test(sync 900)
+set_tests_properties(netbox.sync PROPERTIES FIXTURES_REQUIRED netbox_lab)
+# These bring up a lab of their own, and take it down: each wants a NetBox that is short of something.
+netbox_test(starved 1500)
+netbox_test(outages 900)
+netbox_test(crash 900)
+netbox_test(poisoned 900)
+netbox_test(neighbour 600)
+netbox_test(two_hosts 600)

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""In the middle of an aggressive sync somebody else takes most of NetBox's processor time and of its database's connections
+for 30 s. weir gives way within seconds, and comes back.
+"""
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
+from netbox_case import NetBoxCase
+from netbox_lab import SCRIPT, Meanwhile, ask
+
+GUESTS, BACKUPS = 20, 4000
+BEGIN_AT = 1200  # objects sent: weir has found its pace
+SECONDS, READERS, SLEEPERS = 30, 3, 6
+SETTLING = 5  # samples, each of a second, in which weir may still be finding out
+
+
+class Neighbour:
+    """Reads that keep NetBox busy, and connections to its database, one more each second."""
+
+    def __init__(self, lab, netbox):
+        self.lab, self.netbox, self.active, self.answers = lab, netbox, False, []
+
+    def read(self):
+        while self.active:
+            self.answers.append(ask(self.netbox, "GET", "core/object-changes/?limit=100"))
+
+    def __call__(self):
+        self.active, end = True, time.monotonic() + SECONDS
+        readers = [threading.Thread(target=self.read, daemon=True) for _ in range(READERS)]
+        for r in readers:
+            r.start()
+        sleepers = []
+        for _ in range(SLEEPERS):
+            left = max(1, int(end - time.monotonic()))
+            sleepers.append(subprocess.Popen([str(SCRIPT), "psql", "-U", "netbox", "-c", f"SELECT pg_sleep({left})"],
+                                             env=self.lab.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                             stderr=subprocess.DEVNULL))
+            time.sleep(1)
+        time.sleep(max(0, end - time.monotonic()))
+        self.active = False
+        for r in readers:
+            r.join()
+        for s in sleepers:
+            s.wait()
+
+
+class neighbour(NetBoxCase):
+    LAB = "--workers 2 --threads 4 --pg-max-connections 14 --conn-max-age 0"
+    COLUMNS = ("phase", "seconds", "most in flight", "median in flight", "objects/s")
+
+    def sample(self, proxy, other, over, series):
+        """Once a second: (phase, most in flight since the last time, objects sent since)."""
+        sent = 0
+        while not over.wait(1):
+            phase = "neighbour" if other.active else "after" if other.answers else "alone"
+            series.append((phase, proxy.take_window(), proxy.objects - sent))
+            sent = proxy.objects
+
+    def test_gives_way_and_comes_back(self):
+        proxy = self.proxy(self.netbox.url)
+        self.start(guests=GUESTS, backups=BACKUPS, url=proxy.url)
+        other, over, series = Neighbour(self.lab, self.netbox), threading.Event(), []
+        sampling = threading.Thread(target=self.sample, args=(proxy, other, over, series), daemon=True)
+        sampling.start()
+        with Meanwhile(lambda: proxy.objects >= BEGIN_AT, other) as met:
+            outcome = self.run_weir("sync", "--profile", "aggressive", timeout=600)
+        over.set()
+        sampling.join()
+        self.assertTrue(met.done)
+        of = {phase: [(n, o) for p, n, o in series if p == phase] for phase in ("alone", "neighbour", "after")}
+        for phase, seen in of.items():
+            self.assertGreater(len(seen), 2 * SETTLING, f"too short: {phase}\n{series}")
+            in_flight = [n for n, _ in seen]
+            print(f"{phase}\n  in flight {' '.join(map(str, in_flight))}\n  objects/s {' '.join(str(o) for _, o in seen)}", file=sys.stderr)
+            self.figures.add(phase, len(seen), max(in_flight), statistics.median(in_flight), statistics.mean(o for _, o in seen))
+        refused, requests = proxy.failures(), len(proxy.seen)
+        theirs = len(other.answers) - other.answers.count("ok")
+        self.figures.add(f"refused {refused} of {requests}; the neighbour {theirs} of {len(other.answers)}", *[""] * 4)
+        alone = statistics.median(n for n, _ in of["alone"][-SETTLING:])
+        crowded = statistics.median(n for n, _ in of["neighbour"][SETTLING:])
+        self.assertLess(crowded, alone, series)
+        self.assertGreater(max(n for n, _ in of["after"][SETTLING:]), crowded, series)
+        self.assertLess(refused / requests, 0.01)
+        self.assert_settled()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
