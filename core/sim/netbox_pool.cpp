@@ -1,5 +1,7 @@
 #include "core/sim/netbox_pool.hpp"
 
+#include "core/sim/threads.hpp"
+
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
@@ -14,8 +16,6 @@ constexpr std::chrono::microseconds slice{5000};  // CPU time is handed out in s
 
 struct netbox_pool::state {
   struct thread {
-    bool started = false;
-    bool busy = false;
     bool connected = false;
     clock::time_point connected_since;
   };
@@ -25,7 +25,8 @@ struct netbox_pool::state {
   std::condition_variable core_free;
   netbox_load load;
   std::function<bool(std::chrono::microseconds)> sleep;
-  std::vector<thread> threads;  // worker w has the indexes [w * load.threads, (w + 1) * load.threads)
+  std::vector<worker_threads> workers;
+  std::vector<thread> threads;  // worker w has the indexes [w * per_worker(), (w + 1) * per_worker())
   std::uint64_t random = 1;
   std::uint64_t generation = 0;  // a place of an older one is of threads that are gone
   int working = 0;
@@ -34,40 +35,38 @@ struct netbox_pool::state {
   std::uint64_t errors = 0;
   bool stopping = false;
 
-  std::size_t below(std::size_t n) {
+  double roll() {  // [0, 1)
     random ^= random << 13U;
     random ^= random >> 7U;
     random ^= random << 17U;
-    return static_cast<std::size_t>(random % n);
+    return static_cast<double>(random >> 11U) * 0x1.0p-53;
+  }
+  std::size_t per_worker() const { return static_cast<std::size_t>(std::max(1, load.threads)); }
+  static std::chrono::microseconds now() {
+    return std::chrono::duration_cast<std::chrono::microseconds>(clock::now().time_since_epoch());
   }
 
   void reset() {
-    threads.assign(static_cast<std::size_t>(std::max(0, load.workers) * std::max(1, load.threads)), {});
+    auto const n = static_cast<std::size_t>(std::max(0, load.workers));
+    workers.assign(n, worker_threads(per_worker()));
+    threads.assign(n * per_worker(), {});
     random = load.seed * 0x9E3779B97F4A7C15ULL | 1U;
     connections = 0;
     ++generation;
     thread_free.notify_all();
   }
 
-  // -1: all are busy. A worker starts a new thread when none of its own is idle, and now and then although one is:
-  // the one that just answered is not back in the queue yet, the more so the more requests are in flight.
+  bool too_old(thread const& t) const {
+    return load.conn_max_age.count() == 0 || clock::now() - t.connected_since >= load.conn_max_age;
+  }
+
+  // -1: all are busy. Any worker that has a free thread takes the request.
   int take_thread() {
-    auto const per_worker = static_cast<std::size_t>(std::max(1, load.threads));
-    auto const busy =
-        static_cast<std::size_t>(std::count_if(threads.begin(), threads.end(), [](auto const& t) { return t.busy; }));
-    std::vector<int> idle;
-    std::vector<int> fresh;
-    auto const workers = threads.size() / per_worker;
-    auto const first = below(workers);
-    for (std::size_t k = 0; k < workers; ++k) {
-      auto const w = (first + k) % workers;
-      idle.clear();
-      fresh.clear();
-      for (std::size_t i = w * per_worker; i < (w + 1) * per_worker; ++i)
-        if (!threads[i].busy) (threads[i].started ? idle : fresh).push_back(static_cast<int>(i));
-      if (!idle.empty() && !fresh.empty() && below(50) < busy + 1) return fresh.front();
-      if (!idle.empty()) return idle[below(idle.size())];
-      if (!fresh.empty()) return fresh.front();
+    auto const first = static_cast<std::size_t>(roll() * static_cast<double>(workers.size()));
+    for (std::size_t k = 0; k < workers.size(); ++k) {
+      auto const w = (first + k) % workers.size();
+      auto const mine = workers[w].take(now(), roll());
+      if (mine != worker_threads::none) return static_cast<int>(w * per_worker() + mine);
     }
     return -1;
   }
@@ -89,10 +88,11 @@ netbox_pool::place::~place() {
   auto& s = *pool_.state_;
   std::lock_guard lock(s.mutex);
   if (generation_ != s.generation) return;  // a restart came between
-  auto& t = s.threads[static_cast<std::size_t>(thread_)];
-  t.busy = false;
-  // Django looks at a connection's age only at the ends of its own thread's requests.
-  if (t.connected && (s.load.conn_max_age.count() == 0 || clock::now() - t.connected_since >= s.load.conn_max_age)) {
+  auto const i = static_cast<std::size_t>(thread_);
+  s.workers[i / s.per_worker()].give_back(i % s.per_worker(), state::now());
+  auto& t = s.threads[i];
+  // Django looks at a connection's age only at both ends of its own thread's requests.
+  if (t.connected && s.too_old(t)) {
     t.connected = false;
     --s.connections;
   }
@@ -107,9 +107,11 @@ std::unique_ptr<netbox_pool::place> netbox_pool::enter(bool needs_database) {
   auto mine = std::make_unique<place>(*this, thread, s.generation);
   if (thread < 0) return mine;
   auto& t = s.threads[static_cast<std::size_t>(thread)];
-  t.started = true;
-  t.busy = true;
-  if (!needs_database || t.connected) return mine;
+  if (!needs_database) return mine;
+  if (t.connected) {
+    if (s.too_old(t)) t.connected_since = clock::now();  // closed and opened again, in its own place
+    return mine;
+  }
   if (s.load.db_connections > 0 && s.connections >= s.load.db_connections) {
     ++s.errors;
     mine->connected_ = false;
