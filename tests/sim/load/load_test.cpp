@@ -323,6 +323,14 @@ TEST(load_fault, an_old_connection_fails_once_after_the_database_came_back) {
   client.now = 20s;
   EXPECT_EQ(client.run(2, 20).failed, 2);  // measured: one for each
   EXPECT_EQ(client.run(2, 20).failed, 0);
+
+  scenario.conn_max_age = 8s;  // Django throws an old one away before it uses it
+  load_model forgetful(scenario);
+  plain_client other{forgetful};
+  EXPECT_EQ(other.run(2, 20).failed, 0);
+  EXPECT_EQ(forgetful.connections(), 2);
+  other.now = 20s;
+  EXPECT_EQ(other.run(2, 20).failed, 0);
 }
 
 TEST(load_fault, a_proxy_in_the_way_answers_itself) {
