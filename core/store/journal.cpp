@@ -123,7 +123,12 @@ State state_of(std::array<std::string_view, Count> const& names, std::string con
   return static_cast<State>(found - names.begin());
 }
 
-std::int64_t milliseconds_of(instant t) { return std::chrono::floor<milliseconds>(t.time_since_epoch()).count(); }
+// The system's clock counts nanoseconds and ends in 2262: what is kept stays well within.
+constexpr std::int64_t last_instant = 7'258'118'400'000;  // 2200-01-01
+
+std::int64_t milliseconds_of(instant t) {
+  return std::clamp<std::int64_t>(std::chrono::floor<milliseconds>(t.time_since_epoch()).count(), 0, last_instant);
+}
 
 // --- values into statements and back
 
@@ -148,7 +153,12 @@ class columns {
   std::string text() { return statement_.getColumn(at_++).getString(); }
   std::int64_t integer() { return statement_.getColumn(at_++).getInt64(); }
   std::uint64_t natural() { return static_cast<std::uint64_t>(integer()); }
-  instant time() { return instant(milliseconds(integer())); }
+  instant time() {
+    auto const ms = integer();
+    if (ms < 0 || ms > last_instant)
+      throw SQLite::Exception("the instant " + std::to_string(ms) + " is none that weir wrote", SQLITE_CORRUPT);
+    return instant(milliseconds(ms));
+  }
   std::optional<instant> maybe_time() { return null() ? std::nullopt : std::optional(time()); }
   std::optional<int> maybe_int() { return null() ? std::nullopt : std::optional(static_cast<int>(integer())); }
 
@@ -161,6 +171,18 @@ class columns {
   SQLite::Statement& statement_;
   int at_ = 0;
 };
+
+object_record object_of(columns& r) {
+  object_record o;
+  o.position = r.natural();
+  o.action = r.text();
+  o.label = r.text();
+  o.key = r.text();
+  o.netbox_id = r.natural();
+  o.state = state_of<batch_state>(batch_states, r.text());
+  o.reason = r.text();
+  return o;
+}
 
 // A kept statement while it is used: whatever happens, it lets go of its snapshot.
 class query {
@@ -793,14 +815,25 @@ base::result<std::vector<object_record>> journal::objects(std::string_view run, 
     std::vector<object_record> out;
     while (rows.next()) {
       auto r = rows.row();
-      auto& o = out.emplace_back();
-      o.position = r.natural();
-      o.action = r.text();
-      o.label = r.text();
-      o.key = r.text();
-      o.netbox_id = r.natural();
-      o.state = state_of<batch_state>(batch_states, r.text());
-      o.reason = r.text();
+      out.push_back(object_of(r));
+    }
+    return out;
+  });
+}
+
+base::result<std::vector<failed_object>> journal::failed_objects(std::string_view run) const {
+  auto& s = *state_;
+  return s.attempt("read the failed objects of run " + std::string(run), [&] {
+    query rows(s.prepared("SELECT o.batch, o.position, o.action, o.label, o.key, o.netbox_id, 'failed', "
+                          "CASE o.reason WHEN '' THEN b.reason ELSE o.reason END FROM batches b JOIN objects o "
+                          "ON o.run = b.run AND o.batch = b.number WHERE b.run = ? AND coalesce(o.state, b.state) = "
+                          "'failed' ORDER BY o.batch, o.position"),
+               s.run_number(run));
+    std::vector<failed_object> out;
+    while (rows.next()) {
+      auto r = rows.row();
+      auto const batch = r.natural();
+      out.push_back({batch, object_of(r)});
     }
     return out;
   });

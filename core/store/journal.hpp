@@ -77,6 +77,11 @@ struct object_record {
   std::string reason;  // NetBox's message, if it failed
 };
 
+struct failed_object {
+  std::uint64_t batch = 0;
+  object_record object;  // reason: its own, else its batch's
+};
+
 struct batch_record {
   std::string run;
   std::uint64_t number = 0;         // counts from 1 within the run
@@ -141,6 +146,8 @@ class journal {
   base::result<std::vector<batch_record>> batches(std::string_view run) const;
   base::result<std::vector<batch_record>> batches(std::string_view run, batch_state state) const;
   base::result<std::vector<object_record>> objects(std::string_view run, std::uint64_t batch) const;
+  // The objects that NetBox refused, by batch and position.
+  base::result<std::vector<failed_object>> failed_objects(std::string_view run) const;
   // Runs of this NetBox in state running, stopped or interrupted, newest first.
   base::result<std::vector<run_record>> unfinished(std::string_view netbox_url) const;
 

@@ -123,7 +123,10 @@ std::optional<lock_holder> parse_record(std::string_view text) {
   if (!run || !command || !host || !since || pid == record.end() || !pid->is_number_integer()) return {};
   auto const begun = base::parse_instant(*since);
   auto const number = pid->get<std::int64_t>();
-  if (!begun || number <= 0 || run->empty()) return {};
+  // The system's clock counts nanoseconds: it ends in 2262.
+  using namespace std::chrono;
+  if (!begun || *begun < sys_days(1970y / 1 / 1) || *begun > sys_days(2200y / 1 / 1)) return {};
+  if (number <= 0 || run->empty()) return {};
   lock_holder out;
   out.run = *run;
   out.command = *command;

@@ -228,6 +228,29 @@ TEST(journal, a_batch_goes_its_way) {
   EXPECT_EQ(all[2].reason, "");
 }
 
+TEST(journal, failed_objects_of_a_run) {
+  folder f;
+  auto const j = opened(f.journal());
+  ASSERT_TRUE(ok(j->begin_run(run("aaaaaaaa"))));
+  ASSERT_TRUE(ok(j->begin_run(run("bbbbbbbb"))));
+  for (std::uint64_t n = 1; n <= 3; ++n) ASSERT_TRUE(ok(j->add_batch(batch("aaaaaaaa", n), objects(2))));
+  EXPECT_TRUE(j->failed_objects("aaaaaaaa")->empty());
+  auto one = objects(2);
+  one[0].state = batch_state::done;
+  one[1].state = batch_state::failed;
+  one[1].reason = "name: blank";
+  ASSERT_TRUE(ok(j->batch_ended("aaaaaaaa", 3, batch_state::done, "", one, at(1))));
+  ASSERT_TRUE(ok(j->batch_ended("aaaaaaaa", 2, batch_state::failed, "403", {}, at(1))));
+  ASSERT_TRUE(ok(j->batch_ended("aaaaaaaa", 1, batch_state::done, "", {}, at(1))));
+  auto const failed = j->failed_objects("aaaaaaaa");
+  ASSERT_TRUE(ok(failed));
+  std::vector<std::string> said;
+  for (auto const& o : *failed) said.push_back(std::to_string(o.batch) + " " + o.object.label + " " + o.object.reason);
+  EXPECT_EQ(said, (std::vector<std::string>{"2 vm-0 403", "2 vm-1 403", "3 vm-1 name: blank"}));
+  EXPECT_TRUE(j->failed_objects("bbbbbbbb")->empty());
+  EXPECT_FALSE(j->failed_objects("nonesuch"));
+}
+
 TEST(journal, batches_by_number_and_state) {
   folder f;
   auto const j = opened(f.journal());
@@ -388,6 +411,19 @@ TEST(journal, text_of_any_bytes) {
   auto const back = j->objects("aaaaaaaa", 1);
   ASSERT_TRUE(ok(back));
   for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(back->at(i).label, list[i].label);
+}
+
+TEST(journal, instants_at_the_ends_of_the_clock) {
+  folder f;
+  auto const j = opened(f.journal());
+  auto r = run("aaaaaaaa");
+  r.started = instant::min();
+  r.ended = instant::max();
+  ASSERT_TRUE(ok(j->begin_run(r)));
+  auto const back = j->find_run("aaaaaaaa");
+  ASSERT_TRUE(ok(back));
+  EXPECT_EQ(back->started, instant{});
+  EXPECT_GT(*back->ended, at(0));
 }
 
 TEST(journal, several_threads) {

@@ -188,6 +188,8 @@ TEST(run_lock, records_there_and_back) {
   for (auto const* bad :
        {"", "[]", "{}", "null", R"({"run":"a","command":"b","host":"c","pid":-1,"since":"2027-01-15T08:00:00Z"})",
         R"({"run":"a","command":"b","host":"c","pid":1,"since":"yesterday"})",
+        R"({"run":"a","command":"b","host":"c","pid":1,"since":"4052-11-22T12:00:00Z"})",
+        R"({"run":"a","command":"b","host":"c","pid":1,"since":"1000-11-22T12:00:00Z"})",
         R"({"run":7,"command":"b","host":"c","pid":1,"since":"2027-01-15T08:00:00Z"})"})
     EXPECT_FALSE(parse_record(bad)) << bad;
   EXPECT_TRUE(parse_record(R"({"run":"a","command":"b","host":"c","pid":1,"since":"2027-01-15T08:00:00Z","more":1})"));
