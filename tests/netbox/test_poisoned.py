@@ -12,7 +12,7 @@ from netbox_lab import first_fix, plain_client
 from weir_test import EXIT_STOPPED
 
 GUESTS, BACKUPS = 10, 100
-BURST, BURST_THREADS = 300, 64
+BURST, BURST_THREADS = 200, 64
 LOOKS = 40
 READ = ("GET", "extras/tags/?limit=1", None)
 SHORT_OUTAGE_S = 40  # so that a run ends soon where nothing gets through
