@@ -85,6 +85,15 @@ parsed parse(int argc, char const* const* argv) {
   add_run_options(*validate, a);
   validate->add_flag("--no-network", a.no_network, "Only what can be checked without NetBox and the sources");
   add_log_options(*validate, a);
+  auto* history = app.add_subcommand("history", "List the runs, or show one: what it did, what failed, what is left");
+  history->add_option("-c,--config", a.config_file, "Configuration file, for its state_dir")->envname("WEIR_CONFIG");
+  history->add_option("--state-dir", a.state_dir, "Folder with the journal, instead of the configuration's");
+  history->add_option("--limit", a.history_limit, "So many runs, the newest ones")
+      ->check(CLI::Range(1u, 1000000u))
+      ->capture_default_str();
+  add_output_options(*history, a);
+  auto* show = history->add_subcommand("show", "One run; takes the options of 'history'")->fallthrough();
+  show->add_option("RUN", a.history_run, "Its id, or the beginning of it")->required();
   auto* show_version = app.add_subcommand("version", "Print the version");
 
   auto const chosen = [&] {
@@ -94,6 +103,7 @@ parsed parse(int argc, char const* const* argv) {
     if (stages->parsed()) return command::stages;
     if (profiles->parsed()) return command::profiles;
     if (validate->parsed()) return command::validate;
+    if (history->parsed()) return command::history;
     if (show_version->parsed()) return command::version;
     return command::none;
   };

@@ -3,6 +3,7 @@
 
 #include "core/cli/commands.hpp"
 #include "core/cli/exit_codes.hpp"
+#include "core/cli/history.hpp"
 
 int main(int argc, char** argv) {
   using namespace weir::cli;
@@ -21,6 +22,8 @@ int main(int argc, char** argv) {
         return list_profiles(line.args);
       case arguments::command::demo:
         return demo(line.args);
+      case arguments::command::history:
+        return history(line.args);
       case arguments::command::version:
         return show_version();
       case arguments::command::none:

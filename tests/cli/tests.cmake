@@ -14,3 +14,10 @@ endforeach()
 add_test(NAME cli.third_party COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_third_party.py)
 set_tests_properties(cli.third_party PROPERTIES LABELS cli TIMEOUT 300 FIXTURES_REQUIRED out_of_tree_stage
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_BUILD=${CMAKE_BINARY_DIR};WEIR_TEST_DIRECT=$<TARGET_FILE:weir_test_direct>")
+
+# Journals as the program writes them, with what takes an outage or a kill to get there.
+add_executable(weir_test_make_journal cli/make_journal.cpp)
+target_link_libraries(weir_test_make_journal PRIVATE weir_store weir_warnings)
+add_test(NAME cli.history COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_history.py)
+set_tests_properties(cli.history PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_MAKE_JOURNAL=$<TARGET_FILE:weir_test_make_journal>")
