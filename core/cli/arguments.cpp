@@ -5,6 +5,7 @@
 
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/version.hpp"
+#include "core/config/values.hpp"
 
 namespace weir::cli {
 namespace {
@@ -18,6 +19,19 @@ void add_run_options(CLI::App& to, arguments& a) {
       ->envname("WEIR_PROFILE");
   to.add_option("-s,--stage", a.stages, "Only this stage; may be repeated")->take_all();
   to.add_option("--source", a.sources, "Only this source; may be repeated")->take_all();
+}
+
+void add_duration_option(CLI::App& to, arguments& a) {
+  to.add_option_function<std::string>(
+        "--max-duration",
+        [&a](std::string const& text) {
+          auto const ms = config::parse_duration(text);
+          if (!ms || *ms <= 0)
+            throw CLI::ValidationError("--max-duration", "'" + text + "' is no duration like 90s, 30m or 2h");
+          a.max_duration_s = *ms / 1000;
+        },
+        "Stop cleanly after so long (90s, 30m, 2h); weir resume does the rest")
+      ->envname("WEIR_MAX_DURATION");
 }
 
 void add_output_options(CLI::App& to, arguments& a) {
@@ -52,8 +66,9 @@ parsed parse(int argc, char const* const* argv) {
   app.set_version_flag("--version", std::string("weir ") + version);
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 done, 3 some objects or a stage failed, 4 deletions refused, 64 usage, 69 unreachable,\n"
-      "75 stopped early (run again), 77 credentials, 78 configuration, 130 interrupted.\n"
+      "Exit codes: 0 done, 3 some objects or a stage failed, 4 deletions refused, 5 another run is at work, 64 usage, "
+      "69 unreachable,\n"
+      "75 stopped early (weir resume), 77 credentials, 78 configuration, 130 interrupted.\n"
       "Unknown codes must be treated as failure.");
 
   auto* sync = app.add_subcommand("sync", "Bring NetBox up to date");
@@ -61,6 +76,14 @@ parsed parse(int argc, char const* const* argv) {
   add_output_options(*sync, a);
   add_log_options(*sync, a);
   sync->add_flag("-v,--verbose", a.verbose, "List every change in the result");
+  add_duration_option(*sync, a);
+  auto* resume = app.add_subcommand("resume", "Finish what a run left: its stages that are not done, planned anew");
+  resume->add_option("run", a.run, "The run's id, or the beginning of it (default: the last unfinished one)");
+  add_run_options(*resume, a);
+  add_output_options(*resume, a);
+  add_log_options(*resume, a);
+  resume->add_flag("-v,--verbose", a.verbose, "List every change in the result");
+  add_duration_option(*resume, a);
   auto* plan = app.add_subcommand("plan", "Show what sync would do; sends no write");
   add_run_options(*plan, a);
   add_output_options(*plan, a);
@@ -98,6 +121,7 @@ parsed parse(int argc, char const* const* argv) {
 
   auto const chosen = [&] {
     if (sync->parsed()) return command::sync;
+    if (resume->parsed()) return command::resume;
     if (plan->parsed()) return command::plan;
     if (demo->parsed()) return command::demo;
     if (stages->parsed()) return command::stages;

@@ -15,6 +15,8 @@
 #include "core/cli/report.hpp"
 #include "core/cli/setup.hpp"
 #include "core/cli/version.hpp"
+#include "core/store/journal.hpp"
+#include "core/store/lock.hpp"
 #include "weir/abi.h"
 
 namespace weir::cli {
@@ -46,16 +48,100 @@ void catch_signals() {
   signal(SIGPIPE, SIG_IGN);
 }
 
+namespace {
+
+// The journal and the lock of a run that writes.
+struct state {
+  std::unique_ptr<store::journal> journal;
+  std::optional<store::run_lock> lock;
+};
+
+base::result<void> open_state(setup& ready, state& out) {
+  auto const& dir = ready.settings.state_dir;
+  auto journal = store::journal::open(dir / "journal.db");
+  if (!journal) return journal.error();
+  store::lock_holder me;
+  me.run = ready.options.run_id;
+  me.command = "weir " + ready.options.command;
+  char name[256] = {};
+  if (gethostname(name, sizeof name - 1) == 0) me.host = name;
+  me.pid = getpid();
+  me.since = std::chrono::system_clock::now();
+  auto lock = store::run_lock::take(dir, ready.settings.netbox.url, me);
+  if (!lock) return lock.error();
+  if (auto const& dead = lock->taken_over_from())
+    base::log::warning(
+        fmt::format("run {} (pid {}) ended without giving back its lock; taken over", dead->run, dead->pid));
+  out.lock.emplace(std::move(*lock));
+  out.journal = std::move(*journal);
+  ready.options.journal = out.journal.get();
+  return {};
+}
+
+// Which run to finish. Nothing to do: the exit code.
+std::optional<int> choose_run(arguments const& args, setup& ready, store::journal& journal) {
+  auto const& url = ready.settings.netbox.url;
+  auto unfinished = journal.unfinished(url);
+  if (!unfinished) {
+    complain(unfinished.error());
+    return exit_code::of(unfinished.error().code);
+  }
+  std::erase_if(*unfinished, [&](auto const& r) { return r.id == ready.options.run_id; });
+  if (args.run.empty()) {
+    if (unfinished->empty()) {
+      std::cerr << "nothing to resume: no run is unfinished\n";
+      return exit_code::done;
+    }
+    ready.options.resumes = unfinished->front().id;
+    return {};
+  }
+  auto found = journal.find_run(args.run);
+  if (!found) {
+    complain(found.error());
+    return exit_code::usage;
+  }
+  if (found->netbox_url != url) {
+    complain(base::fail(base::error_code::usage, "run " + found->id + " wrote to " + found->netbox_url +
+                                                     ", and the configuration names " + url));
+    return exit_code::usage;
+  }
+  if (std::none_of(unfinished->begin(), unfinished->end(), [&](auto const& r) { return r.id == found->id; })) {
+    std::cerr << "nothing to resume: run " << found->id << " is " << store::name(found->state) << "\n";
+    return exit_code::done;
+  }
+  ready.options.resumes = found->id;
+  return {};
+}
+
+}  // namespace
+
 int sync(arguments const& args) {
   configure_log(args);
   setup ready;
   if (auto code = prepare(args, ready)) return *code;
+  state kept;
+  if (!ready.options.dry) {
+    if (args.what == arguments::command::resume) ready.options.command = "resume";
+    if (auto ok = open_state(ready, kept); !ok) {
+      complain(ok.error());
+      return exit_code::of(ok.error().code);
+    }
+    if (args.what == arguments::command::resume)
+      if (auto code = choose_run(args, ready, *kept.journal)) return *code;
+  }
+  if (args.max_duration_s)
+    ready.options.max_duration = std::chrono::milliseconds(static_cast<std::int64_t>(*args.max_duration_s * 1000));
   catch_signals();
   auto const report = [&] {
     progress_display display(live(args));
     return engine::run(ready.settings, ready.options, display, stop_requested());
   }();
   int code = exit_code_of(report);
+  if (kept.journal && !report.netbox_version.empty())
+    if (auto ok = engine::record_end(*kept.journal, report, code, summary_json(report)); !ok) {
+      complain(ok.error());
+      if (code == exit_code::done) code = exit_code::failed;
+    }
   if (args.output == "json") {
     std::cout << as_json(report, code);
   } else if (report.jobs.empty() && report.fatal) {
@@ -79,6 +165,7 @@ int validate(arguments const& args) {
     // A run without stages: it connects to NetBox and to every source, and stops there.
     auto options = ready.options;
     options.stages.clear();
+    options.dry = true;
     engine::observer silent;
     auto const report = engine::run(ready.settings, options, silent, stop_requested());
     if (report.fatal) {

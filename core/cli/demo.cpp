@@ -13,6 +13,7 @@
 #include "core/cli/setup.hpp"
 #include "core/sim/netbox.hpp"
 #include "core/sim/proxmox.hpp"
+#include "core/store/journal.hpp"
 
 namespace weir::cli {
 namespace {
@@ -109,11 +110,27 @@ int demo(arguments const& args) {
   settings.sources.push_back(source);
   catch_signals();
 
+  struct folder {  // the demo's own state, gone at its end
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("weir-demo-" + engine::new_run_id() + engine::new_run_id());
+    ~folder() {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    }
+  } const state;
+  auto const journal = store::journal::open(state.path / "journal.db");
+  if (!journal) {
+    complain(journal.error());
+    return exit_code::failed;
+  }
+
   text_style const style{colour_wanted(args, STDOUT_FILENO), args.verbose};
   bool const live = !args.no_progress && !args.quiet && isatty(STDERR_FILENO);
   auto const step = [&](std::string const& title, bool dry) {
     std::cout << "\n== " << title << "\n" << std::flush;
     options.dry = dry;
+    options.run_id = engine::new_run_id();
+    options.journal = journal->get();
     netbox.reset_counters();
     auto const report = [&] {
       progress_display display(live);

@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
     if (line.exit) return *line.exit;
     switch (line.args.what) {
       case arguments::command::sync:
+      case arguments::command::resume:
       case arguments::command::plan:
         return sync(line.args);
       case arguments::command::validate:

@@ -109,8 +109,7 @@ void progress_display::planned(engine::job_report const& job) {
   std::size_t creates = 0, updates = 0, deletes = 0;
   for (auto const& p : job.plans) creates += p.creates.size(), updates += p.updates.size(), deletes += p.deletes.size();
   log::info(fmt::format("{}: {} to create, {} to update, {} to delete in {} request{}", where(job.source, job.stage),
-                        creates, updates, deletes, job.planned_requests,
-                        job.planned_requests == 1 ? "" : "s"));
+                        creates, updates, deletes, job.planned_requests, job.planned_requests == 1 ? "" : "s"));
 }
 
 void progress_display::finished(engine::job_report const& job) {

@@ -26,6 +26,13 @@ ordered_json to_json(config::profile const& p) {
       {"overrides", p.overrides}};
 }
 
+ordered_json to_json(throttle::throttle_state const& t) {
+  return {{"limit", t.limit},         {"highest_limit", t.highest_limit},        {"cuts", t.cuts},
+          {"gap_ms", t.gap.count()},  {"longest_gap_ms", t.longest_gap.count()}, {"latency_inflation", t.inflation},
+          {"retry_budget", t.tokens}, {"breaker_opened", t.breaker_opened},      {"probes", t.probes},
+          {"refused", t.refused},     {"pool_starved", t.starved_times > 0},     {"gave_up", t.gave_up}};
+}
+
 ordered_json changes(engine::report const& r) {
   ordered_json out = ordered_json::array();
   for (auto const& job : r.jobs)
@@ -50,10 +57,23 @@ ordered_json changes(engine::report const& r) {
 
 }  // namespace
 
+std::string summary_json(engine::report const& r) {
+  ordered_json out = {{"requests", r.requests},
+                      {"peak_in_flight", r.peak_in_flight},
+                      {"retried", r.retried},
+                      {"batches", r.batches},
+                      {"looked_up", r.looked_up},
+                      {"throttle", to_json(r.throttle)},
+                      {"seconds", static_cast<double>(r.took.count()) / 1000}};
+  return out.dump();
+}
+
 std::string as_json(engine::report const& r, int exit_code) {
   ordered_json out = {{"weir", version},
                       {"run", r.run_id},
-                      {"command", r.dry ? "plan" : "sync"},
+                      {"command", r.dry               ? "plan"
+                                  : r.resumes.empty() ? "sync"
+                                                      : "resume"},
                       {"exit_code", exit_code},
                       {"profile", to_json(r.profile)},
                       {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}};
@@ -78,6 +98,12 @@ std::string as_json(engine::report const& r, int exit_code) {
   out["retried"] = r.retried;
   out["source_requests"] = r.source_requests;
   out["peak_in_flight"] = r.peak_in_flight;
+  out["throttle"] = to_json(r.throttle);
+  if (!r.resumes.empty()) out["resumes"] = r.resumes;
+  if (!r.dry) {
+    out["batches"] = r.batches;
+    out["looked_up"] = r.looked_up;
+  }
   out["failures"] = ordered_json::array();
   for (auto const& f : r.failures)
     out["failures"].push_back(

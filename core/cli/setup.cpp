@@ -138,6 +138,7 @@ std::optional<int> prepare(arguments const& args, setup& out) {
     out.options.stages.push_back(std::move(stage));
   }
   out.options.dry = args.what == arguments::command::plan;
+  if (out.settings.observe_only) out.options.control = throttle::control::observe;
   return {};
 }
 

@@ -29,6 +29,7 @@ struct profile {
   std::size_t max_attempts = 5;     // of one request, the first one included
   milliseconds backoff_base{1000};  // doubles with each attempt, full jitter
   milliseconds backoff_cap{30000};
+  milliseconds max_outage{300000};       // nothing has succeeded for so long: the rest is deferred
   milliseconds request_timeout{120000};  // a whole request
   milliseconds connect_timeout{10000};
   std::vector<std::string> overrides;  // "batch.size 5 (PROXBOX_BACKUP_BATCH_SIZE)": what the environment changed
@@ -76,6 +77,7 @@ struct configuration {
   std::optional<std::vector<stage>> stages;  // absent: every stage of every plugin found
   std::vector<std::filesystem::path> plugin_path;
   std::filesystem::path state_dir;
+  bool observe_only = false;     // throttle.mode: observe
   std::size_t max_deletes = 10;  // per kind and run, or max_deletes_percent of what is ours there, the larger
   std::size_t max_deletes_percent = 20;
 };

@@ -39,6 +39,7 @@ void lay_over(view const& v, profile& p) {
   size(v["retry"]["max_attempts"], p.max_attempts);
   ms(v["retry"]["base_ms"], p.backoff_base);
   ms(v["retry"]["cap_ms"], p.backoff_cap);
+  seconds(v["retry"]["max_outage_s"], p.max_outage);
   seconds(v["timeouts"]["request_s"], p.request_timeout);
   seconds(v["timeouts"]["connect_s"], p.connect_timeout);
 }

@@ -36,6 +36,7 @@ class reader {
     read_plugin_path(root["plugin_path"], c.plugin_path);
     read_state_dir(root["state_dir"], c.state_dir);
     read_max_deletes(root["max_deletes"], c);
+    c.observe_only = root["throttle"]["mode"].present() && root["throttle"]["mode"].text() == "observe";
     return c;
   }
 

@@ -56,6 +56,8 @@ std::vector<key> const& table() {
     {.in = configuration, .path = "stages.*", .type = type::options, .help = "The stage's own options."},
 
     {.in = configuration, .path = "plugin_path", .type = type::path_list, .help = "Folders in which stages' plugins are looked for."},
+    {.in = configuration, .path = "throttle", .type = type::map, .help = "The adaptive part of the throttle, below the profile's ceilings."},
+    {.in = configuration, .path = "throttle.mode", .type = type::text, .default_value = "adaptive", .allowed = {"adaptive", "observe"}, .help = "observe: decide and log, but hold to the profile's ceilings alone."},
     {.in = configuration, .path = "state_dir", .type = type::path, .help = "Where journal, history and lock are kept."},
     {.in = configuration, .path = "max_deletes", .type = type::integer_or_map, .min = 0, .max = 1e9,
      .help = "Per kind and run; above it nothing is deleted. A number, or {count, percent}: the larger of the two counts."},
@@ -74,6 +76,7 @@ std::vector<key> const& table() {
     {.in = profile, .path = "retry.max_attempts", .type = type::integer, .default_value = "5", .min = 1, .max = 20, .help = "Attempts of one request, the first one included."},
     {.in = profile, .path = "retry.base_ms", .type = type::integer, .default_value = "1000", .min = 1, .max = minute, .help = "The first backoff; doubles with each attempt."},
     {.in = profile, .path = "retry.cap_ms", .type = type::integer, .default_value = "30000", .min = 1, .max = 10 * minute, .help = "The longest backoff."},
+    {.in = profile, .path = "retry.max_outage_s", .type = type::number, .default_value = "300", .min = 1, .max = 86400, .help = "So long without a single success, and the rest is left to 'weir resume'."},
     {.in = profile, .path = "timeouts", .type = type::map, .help = "Deadlines of a request to NetBox."},
     {.in = profile, .path = "timeouts.request_s", .type = type::number, .default_value = "120", .min = 0.1, .max = 3600, .help = "A whole request, in seconds."},
     {.in = profile, .path = "timeouts.connect_s", .type = type::number, .default_value = "10", .min = 0.1, .max = 300, .help = "Until a connection stands, in seconds."},

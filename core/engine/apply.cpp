@@ -13,7 +13,9 @@ using throttle::outcome;
 
 namespace {
 
-constexpr std::size_t most_doubts = 3;  // look-ups for one list before it is left to the next run
+constexpr std::size_t most_doubts = 3;     // look-ups for one list before it is left to the next run
+constexpr std::size_t most_give_ups = 10;  // requests in a row that the gate gave up before all the rest is left
+constexpr std::size_t look_ahead = 2000;   // changes looked at for a list that touches no parent in flight
 
 method verb_of(action a) {
   switch (a) {
@@ -29,17 +31,12 @@ method verb_of(action a) {
 
 }  // namespace
 
-apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options) : world_(w), options_(std::move(options)) {
+apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options)
+    : world_(w), options_(std::move(options)), next_number_(options_.first_number) {
   auto const add_step = [&](action what, netbox::kind const* kind, std::vector<change> const& changes) {
     if (changes.empty()) return;
-    step s{what, kind, {}};
-    auto const size = std::max<std::size_t>(1, options_.objects_per_request);
-    for (std::size_t from = 0; from < changes.size(); from += size) {
-      list l;
-      for (std::size_t i = from; i < std::min(from + size, changes.size()); ++i) l.items.push_back(&changes[i]);
-      s.waiting.push_back(std::move(l));
-    }
-    planned_requests_ += s.waiting.size();
+    step s{what, kind, {}, {}};
+    for (auto const& c : changes) s.fresh.push_back(&c);
     total_objects_ += changes.size();
     steps_.push_back(std::move(s));
   };
@@ -53,6 +50,82 @@ apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options) : w
   }
   std::reverse(order.begin(), order.end());
   for (auto const* p : order) add_step(action::erase, p->kind, p->deletes);
+}
+
+std::string marker_query(std::string_view marker) {
+  constexpr std::string_view begin = "weir run ";
+  if (marker.starts_with(begin)) marker.remove_prefix(begin.size());
+  return std::string(marker);
+}
+
+std::string apply::marker_of(std::uint64_t number) const {
+  return "weir run " + options_.run + "#" + std::to_string(number) + " " + options_.source +
+         (options_.source.empty() ? "" : "/") + options_.stage;
+}
+
+// What NetBox locks along with the object: the parents in its natural key (an interface's device, a disk's machine,
+// whose counters it keeps). Two lists over the same ones deadlock in PostgreSQL when they come in different orders.
+std::set<object_id> apply::parents_of(change const& c) {
+  std::set<object_id> out;
+  auto const look = [&](json const& fields) {
+    for (auto const& member : c.kind->key) {
+      if (!c.kind->refs.contains(member)) continue;
+      auto const found = fields.find(member);
+      if (found != fields.end() && found->is_number_unsigned()) out.insert(found->get<object_id>());
+    }
+  };
+  if (!c.body.empty()) look(json::parse(c.body));
+  if (out.empty())
+    if (auto const* r = world_.of(*c.kind).by_id(c.object)) look(json::parse(r->text));
+  return out;
+}
+
+bool apply::is_free(std::set<object_id> const& parents) const {
+  for (auto const& [number, l] : outstanding_)
+    for (auto const id : parents)
+      if (l.parents.contains(id)) return false;
+  return true;
+}
+
+std::size_t apply::size_for(step const& s) const {
+  auto const ceiling = std::max<std::size_t>(1, options_.objects_per_request);
+  return options_.list_size ? std::clamp<std::size_t>(options_.list_size(verb_of(s.what), *s.kind), 1, ceiling)
+                            : ceiling;
+}
+
+// The next list of a step, or nothing while all of them touch parents of lists that are under way.
+std::optional<apply::list> apply::cut(step& s) {
+  for (auto at = s.again.begin(); at != s.again.end(); ++at) {
+    if (!is_free(at->parents)) continue;
+    auto l = std::move(*at);
+    s.again.erase(at);
+    return l;
+  }
+  if (!s.again.empty() || s.fresh.empty()) return {};
+  auto const size = size_for(s);
+  list l;
+  if (!options_.parallel) {
+    while (!s.fresh.empty() && l.items.size() < size) {
+      l.items.push_back(s.fresh.front());
+      s.fresh.pop_front();
+    }
+    return l;
+  }
+  std::vector<change const*> passed;
+  while (!s.fresh.empty() && l.items.size() < size && passed.size() < look_ahead) {
+    auto const* c = s.fresh.front();
+    s.fresh.pop_front();
+    auto const parents = parents_of(*c);
+    if (is_free(parents)) {
+      l.items.push_back(c);
+      l.parents.insert(parents.begin(), parents.end());
+    } else {
+      passed.push_back(c);
+    }
+  }
+  s.fresh.insert(s.fresh.begin(), passed.begin(), passed.end());
+  if (l.items.empty()) return {};
+  return l;
 }
 
 void apply::fail(change const& c, std::string message) {
@@ -77,27 +150,48 @@ void apply::done(change const& c) {
   ++done_objects_;
 }
 
-void apply::defer(list const& l) {
+void apply::defer_all(list const& l) {
   for (auto const* c : l.items) ++outcomes_[c->kind->name].deferred;
 }
 
 void apply::requeue(list l) {
   if (l.items.empty()) return;
-  if (stop_reason_) return defer(l);
+  if (stop_reason_) return defer_all(l);
   // In front: what has waited longest goes first, and the step cannot end without it.
-  steps_.front().waiting.push_front(std::move(l));
-  ++planned_requests_;
+  steps_.front().again.push_front(std::move(l));
 }
 
-void apply::split(list l, std::string const& message) {
-  if (l.items.size() == 1) return fail(*l.items.front(), message);
+namespace {
+
+store::object_record record(std::size_t position, store::batch_state state, std::string reason = {}, object_id id = 0) {
+  store::object_record r;
+  r.position = position;
+  r.state = state;
+  r.reason = std::move(reason);
+  r.netbox_id = id;
+  return r;
+}
+
+}  // namespace
+
+void apply::split(list l, std::string const& message, batch_result& result, std::vector<change const*> const& sent) {
+  result.state = store::batch_state::failed;
+  result.reason = message;
+  if (l.items.size() == 1) {
+    auto const position = std::find(sent.begin(), sent.end(), l.items.front()) - sent.begin();
+    result.objects.push_back(record(static_cast<std::size_t>(position), store::batch_state::failed, message));
+    return fail(*l.items.front(), message);
+  }
+  for (auto const* c : l.items)
+    result.objects.push_back(record(static_cast<std::size_t>(std::find(sent.begin(), sent.end(), c) - sent.begin()),
+                                    store::batch_state::deferred, "sent again in a shorter list"));
   auto const middle = l.items.begin() + static_cast<std::ptrdiff_t>(l.items.size() / 2);
-  requeue({{middle, l.items.end()}, l.doubts});
-  requeue({{l.items.begin(), middle}, l.doubts});
+  requeue({{middle, l.items.end()}, l.doubts, l.parents});
+  requeue({{l.items.begin(), middle}, l.doubts, l.parents});
 }
 
 // What a change sends: references as NetBox's ids, tags as attributes, and who did it.
-std::optional<std::string> apply::body_of(list& l) {
+std::optional<std::string> apply::body_of(list& l, std::string const& marker) {
   json body = json::array();
   std::vector<change const*> kept;
   for (auto const* c : l.items) {
@@ -131,7 +225,7 @@ std::optional<std::string> apply::body_of(list& l) {
       }
       object["id"] = *real;
     }
-    object["changelog_message"] = options_.marker;
+    object["changelog_message"] = marker;
     kept.push_back(c);
     body.push_back(std::move(object));
   }
@@ -141,78 +235,103 @@ std::optional<std::string> apply::body_of(list& l) {
 }
 
 void apply::advance() {
-  while (!steps_.empty() && steps_.front().waiting.empty() && outstanding_.empty() && doubtful_.empty())
+  while (!steps_.empty() && steps_.front().fresh.empty() && steps_.front().again.empty() && outstanding_.empty() &&
+         doubtful_.empty())
     steps_.pop_front();
 }
 
 std::optional<write_request> apply::next() {
   advance();
-  while (!stop_reason_ && !steps_.empty() && doubtful_.empty() && !steps_.front().waiting.empty() &&
-         outstanding_.size() < options_.most_outstanding) {
+  while (!stop_reason_ && !steps_.empty() && doubtful_.empty() && outstanding_.size() < options_.most_outstanding) {
     auto& s = steps_.front();
-    auto l = std::move(s.waiting.front());
-    s.waiting.pop_front();
-    auto body = body_of(l);
-    if (!body) {
-      ++answered_requests_;  // it was planned, and nothing of it is left to send
+    auto l = cut(s);
+    if (!l) return {};
+    auto marker = marker_of(next_number_);
+    auto body = body_of(*l, marker);
+    if (!body) {  // nothing of it can be sent
       advance();
       continue;
     }
-    write_request r{next_number_++, verb_of(s.what), s.kind, std::move(*body), l.items.size()};
-    outstanding_.emplace(r.number, std::move(l));
+    write_request r{next_number_++, verb_of(s.what), s.kind, std::move(*body), std::move(marker), l->items};
+    outstanding_.emplace(r.number, std::move(*l));
     return r;
   }
   return {};
 }
 
-void apply::landed(list const& l, http::reply const& reply) {
-  auto const& first = *l.items.front();
-  if (first.what != action::create) {
-    for (auto const* c : l.items) done(*c);
+std::size_t apply::planned_requests() const {
+  std::size_t left = 0;
+  for (auto const& s : steps_) left += s.again.size() + requests_for(s.fresh.size(), size_for(s));
+  return answered_requests_ + outstanding_.size() + doubtful_.size() + left;
+}
+
+void apply::landed(std::uint64_t number, list const& l, http::reply const& reply, batch_result& result) {
+  if (l.items.front()->what != action::create) {
+    for (std::size_t i = 0; i < l.items.size(); ++i) {
+      done(*l.items[i]);
+      result.objects.push_back(record(i, store::batch_state::done, {}, world_.real(l.items[i]->object).value_or(0)));
+    }
     return;
   }
   auto const parsed = json::parse(reply.body, nullptr, false);
-  if (!parsed.is_array() || parsed.size() != l.items.size()) {
-    // It landed, but NetBox's numbers are not known: they are looked up.
-    doubtful_.push_back({l.items, l.doubts + 1});
-    return;
-  }
+  bool const whole = parsed.is_array() && parsed.size() == l.items.size();
+  list unclear{{}, l.doubts + 1, l.parents};
   for (std::size_t i = 0; i < l.items.size(); ++i) {
-    auto const id = parsed[i].is_object() ? parsed[i].find("id") : parsed[i].end();
-    if (!parsed[i].is_object() || id == parsed[i].end() || !id->is_number_unsigned()) {
-      doubtful_.push_back({{l.items[i]}, l.doubts + 1});
+    auto const id = whole && parsed[i].is_object() ? parsed[i].find("id") : parsed.end();
+    if (!whole || !parsed[i].is_object() || id == parsed[i].end() || !id->is_number_unsigned()) {
+      unclear.items.push_back(l.items[i]);  // it landed, but NetBox's number is not known: it is looked up
       continue;
     }
     world_.created(l.items[i]->object, id->get<object_id>());
     done(*l.items[i]);
+    result.objects.push_back(record(i, store::batch_state::done, {}, id->get<object_id>()));
   }
+  if (unclear.items.empty()) return;
+  result.state = store::batch_state::unknown;
+  result.reason = "the answer does not name the new objects";
+  doubtful d{number, {}, outcome::unknown, std::exchange(result.objects, {})};
+  d.what = l;
+  d.what.doubts = unclear.doubts;
+  if (unclear.items.size() < l.items.size()) {
+    // The positions of those left must stay: what is known is marked by a null.
+    for (auto& item : d.what.items)
+      if (std::find(unclear.items.begin(), unclear.items.end(), item) == unclear.items.end()) item = nullptr;
+  }
+  doubtful_.push_back(std::move(d));
 }
 
-void apply::refused(list l, netbox::blame const& blame) {
+void apply::refused(list l, netbox::blame const& blame, batch_result& result) {
   std::map<std::size_t, std::string> named;  // index ► message
   for (auto const& [index, message] : blame.by_index)
     if (index < l.items.size()) named[index] = message;
   for (auto const& [id, message] : blame.by_id)
     for (std::size_t i = 0; i < l.items.size(); ++i)
       if (world_.real(l.items[i]->object) == id) named[i] = message;
-  if (named.empty()) return split(std::move(l), blame.detail);
-  list good{{}, l.doubts};
+  auto const sent = l.items;
+  if (named.empty()) return split(std::move(l), blame.detail, result, sent);
+  result.state = store::batch_state::failed;
+  result.reason = blame.detail;
+  list good{{}, l.doubts, l.parents};
   for (std::size_t i = 0; i < l.items.size(); ++i) {
     auto const found = named.find(i);
     if (found == named.end()) {
       good.items.push_back(l.items[i]);
+      result.objects.push_back(record(i, store::batch_state::deferred, "sent again without those that were refused"));
     } else if (l.items[i]->what == action::erase && found->second.find("does not exist") != std::string::npos) {
       done(*l.items[i]);  // gone already: that is what was wanted
+      result.objects.push_back(record(i, store::batch_state::done, "it was gone already"));
     } else {
       fail(*l.items[i], found->second);
+      result.objects.push_back(record(i, store::batch_state::failed, found->second));
     }
   }
   requeue(std::move(good));
 }
 
-void apply::answered(std::uint64_t number, http::answer const& got) {
+batch_result apply::answered(std::uint64_t number, http::answer const& got) {
+  batch_result result;
   auto const found = outstanding_.find(number);
-  if (found == outstanding_.end()) return;
+  if (found == outstanding_.end()) return result;
   auto l = std::move(found->second);
   outstanding_.erase(found);
   ++answered_requests_;
@@ -223,30 +342,59 @@ void apply::answered(std::uint64_t number, http::answer const& got) {
            (l.items.size() == 1 ? "" : "s") + ", " + std::string(throttle::name(verb_of(what))) + " /api/" + kind.path +
            "/";
   };
+  // All of the request is left to a later run, and so is everything else.
+  auto const stop = [&](base::error e) {
+    result.state = store::batch_state::deferred;
+    result.reason = e.what;
+    defer_all(l);
+    abandon(std::move(e));
+  };
+  bool const capacity = got.outcome == outcome::overload || got.outcome == outcome::unreachable ||
+                        got.outcome == outcome::unknown || got.outcome == outcome::stale;
+  if (!capacity) gave_up_in_a_row_ = 0;
   switch (got.outcome) {
     case outcome::ok:
-      landed(l, got.reply);
+      landed(number, l, got.reply, result);
       break;
     case outcome::data:
-      refused(std::move(l), netbox::parse_blame(got.reply.body));
+      refused(std::move(l), netbox::parse_blame(got.reply.body), result);
       break;
     case outcome::too_large:
-    case outcome::server_fault:
-      split(std::move(l), netbox::describe(got, tried()).what);
+    case outcome::server_fault: {
+      auto const sent = l.items;
+      auto const message = netbox::describe(got, tried()).what;
+      split(std::move(l), message, result, sent);
       break;
+    }
     case outcome::unknown:
     case outcome::stale:
     case outcome::lost_race:
-      if (what == action::create && ++l.doubts <= most_doubts) {
-        doubtful_.push_back(std::move(l));
+      if (what == action::create && ++l.doubts <= most_doubts && !(got.gave_up && got.attempts == 0)) {
+        result.state = store::batch_state::unknown;
+        result.reason = netbox::describe(got, tried()).what;
+        doubtful_.push_back({number, std::move(l), got.outcome, {}});
         break;
       }
       [[fallthrough]];
     case outcome::overload:
     case outcome::unreachable: {
       auto e = netbox::describe(got, tried());
-      defer(l);
-      abandon(std::move(e));
+      e.code = e.code == base::error_code::credentials ? e.code : base::error_code::stopped;
+      // A list that was refused alone may be too long for this server; an object that was, waits for a better time.
+      // What refers to a new object cannot go on without it.
+      bool const others_get_through = !got.gave_up && ++gave_up_in_a_row_ < most_give_ups &&
+                                      got.outcome != outcome::unreachable &&
+                                      (what != action::create || got.outcome == outcome::overload);
+      if (!others_get_through || (what == action::create && l.items.size() == 1)) {
+        stop(std::move(e));
+      } else if (l.items.size() > 1) {
+        auto const sent = l.items;
+        split(std::move(l), e.what, result, sent);
+      } else {
+        result.state = store::batch_state::deferred;
+        result.reason = e.what;
+        defer_all(l);
+      }
       break;
     }
     case outcome::credentials: {
@@ -257,60 +405,86 @@ void apply::answered(std::uint64_t number, http::answer const& got) {
         e.hint += ", or create by hand:";
         for (auto const* c : l.items) e.hint += "\n    " + kind.title + " " + c->label + " " + c->body;
       }
+      result.state = store::batch_state::failed;
+      result.reason = e.what;
       for (auto const* c : l.items) fail(*c, e.what);
       abandon(std::move(e));
       break;
     }
-    case outcome::cancelled:
-      defer(l);
-      abandon(netbox::describe(got, tried()));
+    case outcome::cancelled: {
+      auto e = netbox::describe(got, tried());
+      // It was under way when everything was stopped at once: NetBox may be at work on it.
+      bool const on_the_wire = got.attempts > 0 && got.reply.request_sent;
+      stop(std::move(e));
+      if (on_the_wire) result.state = store::batch_state::unknown;
       break;
-  }
-  advance();
-}
-
-netbox::kind const* apply::wants_lookup() const {
-  return doubtful_.empty() || !outstanding_.empty() ? nullptr : doubtful_.front().items.front()->kind;
-}
-
-void apply::looked_up(std::optional<std::unordered_map<std::string, object_id>> found) {
-  auto lists = std::move(doubtful_);
-  doubtful_.clear();
-  for (auto& l : lists) {
-    list again{{}, l.doubts};
-    for (auto const* c : l.items) {
-      if (!found) {
-        again.items.push_back(c);
-        continue;
-      }
-      auto const text = world_.key_text(*c->kind, json::parse(c->key));
-      auto const there = text ? found->find(*text) : found->end();
-      if (there == found->end()) {
-        again.items.push_back(c);
-      } else {
-        world_.created(c->object, there->second);
-        done(*c);
-      }
     }
-    if (found)
-      requeue(std::move(again));
-    else
-      defer(again);
   }
   advance();
+  return result;
+}
+
+std::optional<doubt> apply::wants_lookup() const {
+  if (doubtful_.empty()) return {};
+  auto const& d = doubtful_.front();
+  auto const first = std::find_if(d.what.items.begin(), d.what.items.end(), [](auto const* c) { return c != nullptr; });
+  return doubt{d.number, (*first)->kind, marker_of(d.number), d.what.items.size(), d.after};
+}
+
+batch_result apply::looked_up(std::uint64_t number,
+                              std::optional<std::unordered_map<std::string, object_id>> const& found) {
+  batch_result result;
+  auto const at =
+      std::find_if(doubtful_.begin(), doubtful_.end(), [&](doubtful const& d) { return d.number == number; });
+  if (at == doubtful_.end()) return result;
+  auto d = std::move(*at);
+  doubtful_.erase(at);
+  result.objects = std::move(d.known);
+  list again{{}, d.what.doubts, d.what.parents};
+  for (std::size_t i = 0; i < d.what.items.size(); ++i) {
+    auto const* c = d.what.items[i];
+    if (!c) continue;
+    auto const text = found ? world_.key_text(*c->kind, json::parse(c->key)) : std::nullopt;
+    auto const there = text ? found->find(*text) : std::unordered_map<std::string, object_id>::const_iterator();
+    if (!text || there == found->end()) {
+      again.items.push_back(c);
+      result.objects.push_back(record(i, found ? store::batch_state::deferred : store::batch_state::unknown,
+                                      found ? "not in NetBox: sent again" : "could not be looked up"));
+    } else {
+      world_.created(c->object, there->second);
+      done(*c);
+      result.objects.push_back(record(i, store::batch_state::done, "found by looking it up", there->second));
+    }
+  }
+  result.state = again.items.empty() ? store::batch_state::done
+                 : !found            ? store::batch_state::unknown
+                                     : store::batch_state::failed;
+  if (!again.items.empty())
+    result.reason = found ? std::to_string(again.items.size()) + " of its objects are not in NetBox" : "no answer";
+  if (found)
+    requeue(std::move(again));
+  else
+    defer_all(again);
+  advance();
+  return result;
 }
 
 void apply::abandon(base::error why) {
   if (!stop_reason_) stop_reason_ = std::move(why);
   for (auto& s : steps_) {
-    for (auto const& l : s.waiting) defer(l);
-    s.waiting.clear();
+    leftover rest{s.kind, s.what, s.fresh.size()};
+    for (auto const* c : s.fresh) ++outcomes_[c->kind->name].deferred;
+    for (auto const& l : s.again) {
+      rest.objects += l.items.size();
+      defer_all(l);
+    }
+    if (rest.objects > 0) leftovers_.push_back(rest);
+    s.fresh.clear();
+    s.again.clear();
   }
-  for (auto const& l : doubtful_) defer(l);
-  doubtful_.clear();
   advance();
 }
 
-bool apply::finished() const { return steps_.empty() || (stop_reason_ && outstanding_.empty()); }
+bool apply::finished() const { return steps_.empty() || (stop_reason_ && outstanding_.empty() && doubtful_.empty()); }
 
 }  // namespace weir::engine

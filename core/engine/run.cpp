@@ -1,5 +1,7 @@
 #include "core/engine/run.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -13,9 +15,7 @@
 #include <thread>
 
 #include "core/base/text.hpp"
-#include "core/engine/apply.hpp"
-#include "core/engine/diff.hpp"
-#include "core/netbox/value.hpp"
+#include "core/engine/session.hpp"
 #include "core/plugin/host.hpp"
 #include "core/source/source.hpp"
 
@@ -25,6 +25,7 @@ using nlohmann::json;
 using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+using std::chrono::system_clock;
 
 std::string_view name(job_status s) {
   switch (s) {
@@ -40,20 +41,43 @@ std::string_view name(job_status s) {
   return "";
 }
 
-namespace {
-
-constexpr std::size_t most_objects = 5'000'000;  // of one stage over one source; above it the stage is taken for mad
-
-milliseconds since(steady_clock::time_point start) {
-  return std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
-}
-
 std::string new_run_id() {
   std::random_device device;
   static constexpr char hex[] = "0123456789abcdef";
   std::string id;
   for (int i = 0; i < 8; ++i) id += hex[device() & 15];
   return id;
+}
+
+namespace {
+
+constexpr std::chrono::hours references_last{24 * 7};
+constexpr std::chrono::hours keep_unfinished_for{24 * 30};
+constexpr std::size_t keep_runs = 200;           // of each NetBox, in the journal
+constexpr std::size_t most_objects = 5'000'000;  // of one stage over one source; above it the stage is taken for mad
+
+milliseconds since(steady_clock::time_point start) {
+  return std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
+throttle::limits limits_of(config::profile const& p, throttle::control control) {
+  throttle::limits l;
+  l.max_in_flight = p.max_in_flight;
+  l.requests_per_second = p.requests_per_second;
+  l.batch_size = p.batch_size;
+  l.batch_delay = p.batch_delay;
+  l.max_attempts = p.max_attempts;
+  l.backoff_base = p.backoff_base;
+  l.backoff_cap = p.backoff_cap;
+  l.max_outage = std::chrono::duration_cast<std::chrono::seconds>(p.max_outage);
+  l.control = control;
+  l.probe = true;
+  return l;
 }
 
 // The loop's thread: every socket and timer of the run lives on it.
@@ -119,12 +143,12 @@ class announcer {
 class job_services : public plugin::services {
  public:
   job_services(job& j, netbox::registry const& kinds, netbox::client& nb, announcer& tell, bool dry,
-               std::atomic<bool> const& stop)
-      : job_(j), kinds_(kinds), netbox_(nb), tell_(tell), dry_(dry), stop_(stop) {}
+               std::function<bool()> stopping)
+      : job_(j), kinds_(kinds), netbox_(nb), tell_(tell), dry_(dry), stopping_(std::move(stopping)) {}
 
   std::string const& source_name() const override { return job_.source_name; }
   bool dry() const override { return dry_; }
-  bool cancelled() const override { return stop_.load(); }
+  bool cancelled() const override { return stopping_(); }
 
   void progress(std::uint64_t done, std::uint64_t total, std::string_view note) override {
     tell_.moved(
@@ -243,7 +267,7 @@ class job_services : public plugin::services {
   netbox::client& netbox_;
   announcer& tell_;
   bool dry_;
-  std::atomic<bool> const& stop_;
+  std::function<bool()> stopping_;
   std::mutex mutex_;
   std::size_t emitted_ = 0;
   std::set<std::string> refused_;  // kinds of which an object was refused
@@ -259,8 +283,7 @@ class runner {
         tell_(watching),
         stop_(stop),
         own_kinds_(std::make_shared<netbox::registry>()),
-        kinds_(*own_kinds_),
-        world_(kinds_) {
+        kinds_(*own_kinds_) {
     report_.kinds = own_kinds_;
   }
   report go();
@@ -271,9 +294,9 @@ class runner {
   void make_jobs();
   void collect_from(std::size_t lane);
   void handle(job& j);
-  base::result<void> read_tables(job& j);
-  base::result<void> read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane);
-  void carry_out(job& j, job_report& r);
+  std::optional<base::error> why_stop() const;
+  base::result<void> open_journal();
+  base::result<void> note_jobs();
   void finish(job& j, job_report r);
   std::optional<base::error> failed_dependency(job const& j);
   netbox::kind const* missing_plugin(job const& j) const;
@@ -285,12 +308,14 @@ class runner {
   report report_;
   std::shared_ptr<netbox::registry> own_kinds_;
   netbox::registry& kinds_;
-  world world_;
   netbox::server_info server_;
+  steady_clock::time_point started_ = steady_clock::now();
+  std::set<std::pair<std::string, std::string>> only_;  // (source, stage) of the run to finish; empty: all
 
   std::unique_ptr<io_thread> io_;
   std::unique_ptr<http::client> wire_;
   std::unique_ptr<netbox::client> netbox_;
+  std::unique_ptr<session> session_;
   std::vector<std::unique_ptr<source::source>> sources_;
 
   std::vector<std::vector<std::unique_ptr<job>>> lanes_;  // by source, in dependency order
@@ -302,13 +327,83 @@ class runner {
   std::set<std::string> unreachable_;  // sources; written before the collecting threads start
 };
 
+// Ctrl-C, or the time that was given is over.
+std::optional<base::error> runner::why_stop() const {
+  if (stop_) return base::fail(base::error_code::interrupted, "the run was stopped", "weir resume finishes it");
+  if (options_.max_duration && steady_clock::now() - started_ >= *options_.max_duration)
+    return base::fail(
+        base::error_code::stopped,
+        "the time given by --max-duration (" +
+            std::to_string(std::chrono::duration_cast<std::chrono::seconds>(*options_.max_duration).count()) +
+            " s) is over",
+        "weir resume finishes it");
+  return {};
+}
+
+// Before anything is written: this run's row, and what earlier runs left in doubt.
+base::result<void> runner::open_journal() {
+  auto& journal = *options_.journal;
+  store::run_record row;
+  row.id = report_.run_id;
+  row.netbox_url = settings_.netbox.url;
+  row.command = options_.command;
+  row.profile = settings_.profile.name;
+  row.config_file = settings_.file.empty() ? "" : std::filesystem::absolute(settings_.file).string();
+  row.resumes = options_.resumes;
+  row.host = host_name();
+  row.pid = getpid();
+  row.started = system_clock::now();
+  auto earlier = journal.unfinished(settings_.netbox.url);
+  if (!earlier) return earlier.error();
+  if (auto ok = journal.begin_run(row); !ok) return ok;
+  for (auto const& e : *earlier) {
+    if (e.id == report_.run_id) continue;
+    // The lock is ours: whoever was at work is not any more.
+    if (e.state == store::run_state::running)
+      if (auto ok = journal.set_run_state(e.id, store::run_state::interrupted, "its process ended in the middle"); !ok)
+        return ok;
+    auto const settled = session_->settle(e.id);
+    if (!settled) return settled.error();
+    report_.looked_up += *settled;
+  }
+  if (!options_.resumes.empty()) {
+    auto stages = journal.stages(options_.resumes);
+    if (!stages) return stages.error();
+    for (auto const& s : *stages)
+      if (s.state != store::stage_state::done) only_.emplace(s.source, s.stage);
+  }
+  return {};
+}
+
+base::result<void> runner::note_jobs() {
+  for (auto const& lane : lanes_)
+    for (auto const& j : lane)
+      if (auto ok = options_.journal->put_stage({report_.run_id, j->source_name, j->stage->id, {}, 0, 0, 0, 0, 0, ""});
+          !ok)
+        return ok;
+  return {};
+}
+
 bool runner::connect() {
   auto const& p = settings_.profile;
-  throttle::limits ceilings{p.max_in_flight, p.requests_per_second, p.batch_size, p.batch_delay,
-                            p.max_attempts,  p.backoff_base,        p.backoff_cap};
+  auto const ceilings = limits_of(p, options_.control);
   wire_ = std::make_unique<http::client>(
       io_->loop(), http::make_curl_transport(io_->loop(), settings_.netbox.tls, p.max_in_flight), ceilings, "netbox");
   netbox_ = std::make_unique<netbox::client>(*wire_, settings_.netbox, p);
+  if (options_.journal)
+    if (auto const learnt = options_.journal->recall(settings_.netbox.url, references_last, system_clock::now());
+        learnt && *learnt)
+      wire_->restore(**learnt);
+  session_options how;
+  how.profile = p;
+  how.max_deletes = settings_.max_deletes;
+  how.max_deletes_percent = settings_.max_deletes_percent;
+  how.run_id = report_.run_id;
+  how.dry = options_.dry;
+  how.stop = [this] { return why_stop(); };
+  how.moved = [this](progress const& now) { tell_.moved(now); };
+  how.planned = [this](job_report const& j) { tell_.planned(j); };
+  session_ = std::make_unique<session>(*netbox_, kinds_, options_.journal, std::move(how));
   auto info = netbox_->status();
   if (!info) {
     report_.fatal = info.error();
@@ -352,6 +447,9 @@ base::result<void> runner::register_kinds() {
 }
 
 void runner::make_jobs() {
+  auto const chosen = [&](std::string const& source, std::string const& stage) {
+    return only_.empty() || only_.contains({source, stage});
+  };
   auto const make = [&](plugin::loaded_stage const& stage, source::source* from) {
     auto j = std::make_unique<job>();
     j->stage = &stage;
@@ -364,12 +462,12 @@ void runner::make_jobs() {
   for (auto const& s : sources_) {
     std::vector<std::unique_ptr<job>> lane;
     for (auto const& stage : options_.stages)
-      if (stage.source_type == s->type()) lane.push_back(make(stage, s.get()));
+      if (stage.source_type == s->type() && chosen(s->name(), stage.id)) lane.push_back(make(stage, s.get()));
     if (!lane.empty()) lanes_.push_back(std::move(lane));
   }
   std::vector<std::unique_ptr<job>> sourceless;
   for (auto const& stage : options_.stages)
-    if (stage.source_type.empty()) sourceless.push_back(make(stage, nullptr));
+    if (stage.source_type.empty() && chosen("", stage.id)) sourceless.push_back(make(stage, nullptr));
   if (!sourceless.empty()) lanes_.push_back(std::move(sourceless));
   for (auto const& stage : options_.stages)
     if (!stage.source_type.empty() &&
@@ -395,9 +493,9 @@ void runner::collect_from(std::size_t lane) {
     bool const dependency_broken =
         std::any_of(j->stage->needs.begin(), j->stage->needs.end(), [&](auto const& n) { return broken.contains(n); });
     bool const given_up = unreachable_.contains(j->source_name);
-    if (!dependency_broken && !given_up && !missing_plugin(*j) && !stop_) {
+    if (!dependency_broken && !given_up && !missing_plugin(*j) && !why_stop()) {
       tell_.moved({j->source_name, j->stage->id, progress::phase::collecting, "", 0, 0, 0, 0, 0});
-      job_services services(*j, kinds_, *netbox_, tell_, options_.dry, stop_);
+      job_services services(*j, kinds_, *netbox_, tell_, options_.dry, [this] { return why_stop().has_value(); });
       auto const chosen = options_.stage_options.find(j->stage->id);
       j->ended = plugin::run_stage(*j->stage, chosen == options_.stage_options.end() ? "{}" : chosen->second, services);
       services.settle();
@@ -418,44 +516,6 @@ std::optional<base::error> runner::failed_dependency(job const& j) {
   return {};
 }
 
-base::result<void> runner::read_table(netbox::kind const& k, std::set<std::string> const& fields,
-                                      std::string const& lane) {
-  if (world_.holds(k, fields)) return {};
-  auto const all = world_.wanted_fields(k, fields);
-  world::loader loading(world_, k, all);
-  auto read = netbox_->read_all(k, {all.begin(), all.end()}, lane, [&](json const& raw) { loading.add(raw); });
-  if (!read) return read;
-  loading.finish();
-  return {};
-}
-
-base::result<void> runner::read_tables(job& j) {
-  static std::vector<desired> const nothing;
-  std::map<std::string, std::set<std::string>> needed;  // kind ► fields
-  auto const add = [&](netbox::kind const& k, std::set<std::string> const& fields) {
-    needed[k.name].insert(fields.begin(), fields.end());
-  };
-  std::set<std::string> emitted;
-  for (auto const& [name, objects] : j.what.objects) emitted.insert(name);
-  for (auto const& [name, scopes] : j.what.complete) emitted.insert(name);
-  for (auto const& name : emitted) {
-    auto const& k = *kinds_.find(name);
-    auto const objects = j.what.objects.find(name);
-    add(k,
-        fields_needed(k, objects == j.what.objects.end() ? nothing : objects->second, j.what.complete.contains(name)));
-    for (auto const& parent : kinds_needed(kinds_, k))
-      add(*kinds_.find(parent), fields_needed(*kinds_.find(parent), nothing, false));
-  }
-  // Parents first: their children's references are translated while reading.
-  std::vector<netbox::kind const*> order;
-  for (auto const& [name, fields] : needed) order.push_back(kinds_.find(name));
-  std::stable_sort(order.begin(), order.end(),
-                   [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
-  for (auto const* k : order)
-    if (auto read = read_table(*k, needed[k->name], j.stage->id); !read) return read;
-  return {};
-}
-
 void runner::handle(job& j) {
   job_report r;
   r.source = j.source_name;
@@ -469,9 +529,11 @@ void runner::handle(job& j) {
     report_.notices.push_back({base::log::level::warning, r.source, r.stage, r.reason.what, r.reason.hint});
     return finish(j, std::move(r));
   }
-  if (stop_ || report_.fatal) {
+  auto const stopping = why_stop();
+  if (stopping || report_.fatal) {
     r.status = job_status::stopped;
-    r.reason = stop_ ? base::fail(base::error_code::interrupted, "the run was stopped") : *report_.fatal;
+    r.reason = stopping ? *stopping : *report_.fatal;
+    if (stopping && stopping->code != base::error_code::interrupted && !report_.fatal) report_.fatal = *stopping;
     return finish(j, std::move(r));
   }
   if (unreachable_.contains(j.source_name)) {
@@ -490,138 +552,37 @@ void runner::handle(job& j) {
     r.reason = j.ended.error();
     return finish(j, std::move(r));
   }
-  tell_.moved({r.source, r.stage, progress::phase::comparing, "", 0, 0, 0, 0, 0});
-  if (auto read = read_tables(j); !read) {
-    r.status = job_status::failed;
-    r.reason = read.error();
-    return finish(j, std::move(r));
-  }
-  std::vector<netbox::kind const*> order;
-  for (auto const& [name, objects] : j.what.objects) order.push_back(kinds_.find(name));
-  for (auto const& [name, scopes] : j.what.complete)
-    if (!j.what.objects.contains(name)) order.push_back(kinds_.find(name));
-  std::stable_sort(order.begin(), order.end(),
-                   [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
-  diff_rules const rules{r.source, r.stage, settings_.max_deletes, settings_.max_deletes_percent};
-  for (auto const* k : order) {
-    r.plans.push_back(diff(world_, *k, j.what.objects[k->name], j.what.complete[k->name], rules));
-    j.what.objects.erase(k->name);  // its part is in the plan now
-    auto const& p = r.plans.back();
-    for (auto const* list : {&p.updates, &p.creates, &p.deletes})
-      r.planned_requests += requests_for(list->size(), settings_.profile.objects_per_request);
-    if (p.deletes_refused)
-      report_.notices.push_back({base::log::level::error, r.source, r.stage,
-                                 std::to_string(p.refused) + " of " + std::to_string(p.owned) + " " + k->title +
-                                     "s are gone from the source; more than " + std::to_string(p.allowed) +
-                                     " deletions at once are refused, none was made",
-                                 "if they are really gone, raise max_deletes (or max_deletes.percent) for one run"});
-  }
-  tell_.planned(r);
-  if (!options_.dry) carry_out(j, r);
-  for (auto& p : r.plans) {
-    auto& c = r.kinds[p.kind->name];
-    c.seen = p.seen;
-    c.unchanged = p.unchanged;
-    c.kept = p.kept.size();
-    c.skipped = p.skipped.size();
-    c.failed += p.failures.size();
-    if (options_.dry) {
-      c.created = p.creates.size();
-      c.updated = p.updates.size();
-      c.deleted = p.deletes.size();
-    }
-    for (auto& f : p.failures) report_.failures.push_back(f);
-    if (!p.kind->supporting) r.total += c;
-    if (!p.skipped.empty())
-      report_.notices.push_back({base::log::level::info, r.source, r.stage,
-                                 std::to_string(p.skipped.size()) + " " + p.kind->title +
-                                     "s belong to guests that NetBox does not know, e.g. " + p.skipped.front(),
-                                 ""});
-  }
-  bool const deferred =
-      std::any_of(r.kinds.begin(), r.kinds.end(), [](auto const& k) { return k.second.deferred > 0; });
-  if (deferred && r.status == job_status::ok) r.status = job_status::stopped;
+  session_->process(std::move(j.what), r, report_);
   finish(j, std::move(r));
-}
-
-void runner::carry_out(job& j, job_report& r) {
-  struct inbox {
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::deque<std::pair<std::uint64_t, http::answer>> answers;
-  };
-  auto const box = std::make_shared<inbox>();
-  apply machine(world_, r.plans,
-                {settings_.profile.objects_per_request, r.source, r.stage, "weir run " + report_.run_id,
-                 std::max<std::size_t>(1, settings_.profile.max_in_flight) * 2});
-  auto const started = steady_clock::now();
-  std::size_t const batch_size = std::max<std::size_t>(1, settings_.profile.batch_size);
-  auto const show = [&] {
-    auto const elapsed = std::chrono::duration<double>(steady_clock::now() - started).count();
-    tell_.moved({r.source, r.stage, progress::phase::writing, "", machine.done_objects(), machine.total_objects(),
-                 (machine.answered_requests() + batch_size - 1) / batch_size,
-                 (machine.planned_requests() + batch_size - 1) / batch_size,
-                 elapsed > 0 ? static_cast<double>(machine.answered_requests()) / elapsed : 0});
-  };
-  while (!machine.finished()) {
-    if (stop_ && !machine.stop_reason())
-      machine.abandon(base::fail(base::error_code::interrupted, "the run was stopped"));
-    while (auto request = machine.next())
-      netbox_->write(request->verb, *request->kind, std::move(request->body), request->objects, j.stage->id,
-                     [box, number = request->number](http::answer got) {
-                       std::scoped_lock lock(box->mutex);
-                       box->answers.emplace_back(number, std::move(got));
-                       box->changed.notify_one();
-                     });
-    if (auto const* kind = machine.wants_lookup()) {
-      base::log::warning("looking up which of the objects without an answer NetBox has",
-                         {{"stage", r.stage}, {"kind", kind->name}});
-      std::unordered_map<std::string, object_id> found;
-      auto fields = fields_needed(*kind, {}, false);
-      auto read = netbox_->read_all(*kind, {fields.begin(), fields.end()}, j.stage->id, [&](json const& raw) {
-        auto const object = netbox::normalise(
-            *kind, raw, [&](std::uint64_t real, std::string const& of) { return world_.logical(real, of); });
-        found.emplace(index_text(kind->key, object, false), raw.at("id").get<object_id>());
-      });
-      machine.looked_up(read ? std::optional(std::move(found)) : std::nullopt);
-      if (!read && !machine.stop_reason()) machine.abandon(read.error());
-      continue;
-    }
-    if (machine.finished()) break;
-    std::unique_lock lock(box->mutex);
-    box->changed.wait_for(lock, 100ms, [&] { return !box->answers.empty(); });
-    while (!box->answers.empty()) {
-      auto [number, got] = std::move(box->answers.front());
-      box->answers.pop_front();
-      lock.unlock();
-      machine.answered(number, got);
-      show();
-      lock.lock();
-    }
-  }
-  for (auto const& [kind, o] : machine.outcomes()) {
-    auto& c = r.kinds[kind];
-    c.created = o.created, c.updated = o.updated, c.deleted = o.deleted, c.failed = o.failed, c.deferred = o.deferred;
-  }
-  for (auto const& f : machine.failures()) report_.failures.push_back(f);
-  if (auto const& why = machine.stop_reason()) {
-    r.reason = *why;
-    r.status = why->code == base::error_code::credentials ? job_status::failed : job_status::stopped;
-    // Nobody home, or no way in: the stages that follow would only knock again.
-    if (why->code != base::error_code::interrupted) report_.fatal = *why;
-  }
 }
 
 void runner::finish(job& j, job_report r) {
   r.took = j.started == steady_clock::time_point{} ? 0ms : since(j.started);
   if (r.status != job_status::ok) not_done_.emplace(r.source, r.stage);
+  if (options_.journal) {
+    store::stage_record row{report_.run_id, r.source, r.stage, {}, 0, 0, 0, 0, 0, r.reason.what};
+    row.state = r.status == job_status::ok        ? store::stage_state::done
+                : r.status == job_status::failed  ? store::stage_state::failed
+                : r.status == job_status::skipped ? store::stage_state::skipped
+                                                  : store::stage_state::stopped;
+    for (auto const& [kind, c] : r.kinds) {
+      row.created += c.created;
+      row.updated += c.updated;
+      row.deleted += c.deleted;
+      row.failed += c.failed;
+      row.deferred += c.deferred;
+    }
+    auto ok = options_.journal->put_stage(row);
+    if (ok) ok = options_.journal->remember(settings_.netbox.url, wire_->learnt(), system_clock::now());
+    if (!ok && !report_.fatal) report_.fatal = ok.error();
+  }
   tell_.finished(r);
   report_.jobs.push_back(std::move(r));
 }
 
 report runner::go() {
-  auto const started = steady_clock::now();
-  report_.run_id = new_run_id();
+  report_.run_id = options_.run_id;
+  report_.resumes = options_.resumes;
   report_.dry = options_.dry;
   report_.profile = settings_.profile;
   report_.netbox_url = settings_.netbox.url;
@@ -630,7 +591,15 @@ report runner::go() {
     report_.fatal = kinds.error();
   } else if (connect()) {
     tell_.connected(report_);
-    make_jobs();
+    auto ready = options_.journal ? open_journal() : base::result<void>{};
+    if (ready) {
+      make_jobs();
+      if (options_.journal) ready = note_jobs();
+    }
+    if (!ready) {
+      report_.fatal = ready.error();
+      lanes_.clear();
+    }
     std::size_t expected = 0;
     for (auto const& lane : lanes_) expected += lane.size();
     std::vector<std::thread> threads;
@@ -638,7 +607,7 @@ report runner::go() {
     for (std::size_t handled = 0; handled < expected; ++handled) {
       std::unique_lock lock(ready_mutex_);
       while (!ready_changed_.wait_for(lock, 100ms, [&] { return !ready_.empty(); }))
-        if (stop_)
+        if (why_stop())
           for (auto const& s : sources_) s->stop();
       job& j = *ready_.front();
       ready_.pop_front();
@@ -654,6 +623,13 @@ report runner::go() {
       report_.requests[std::string(throttle::name(m))] = n.started_by_method[static_cast<std::size_t>(m)];
     report_.peak_in_flight = n.peak_in_flight;
     report_.retried = n.retried;
+    report_.throttle = wire_->adaptation();
+    if (report_.throttle.starved_times > 0)
+      report_.notices.push_back(
+          {base::log::level::warning, "", "",
+           "NetBox had no database connection to spare even for one request at a time: a poisoned "
+           "pool, or another program that holds them",
+           std::string(throttle::starved_hint)});
     wire_->stop();
   }
   for (auto const& s : sources_) {
@@ -669,8 +645,9 @@ report runner::go() {
   std::stable_sort(report_.jobs.begin(), report_.jobs.end(),
                    [&](auto const& a, auto const& b) { return place(a) < place(b); });
   report_.interrupted = stop_;
-  report_.took = since(started);
+  report_.took = since(started_);
   // The clients go before the loop that carries them.
+  session_.reset();
   netbox_.reset();
   sources_.clear();
   wire_.reset();
@@ -679,6 +656,39 @@ report runner::go() {
 }
 
 }  // namespace
+
+base::result<void> record_end(store::journal& journal, report const& r, int exit_code, std::string_view summary_json) {
+  bool failures = !r.failures.empty(), deferred = false, left = false;
+  for (auto const& j : r.jobs) {
+    failures = failures || j.status == job_status::failed || j.status == job_status::skipped;
+    left = left || j.status == job_status::stopped;
+    for (auto const& [kind, c] : j.kinds) deferred = deferred || c.deferred > 0;
+  }
+  auto const state = r.interrupted || left || deferred ? store::run_state::stopped
+                     : r.fatal                         ? store::run_state::failed
+                     : failures || exit_code != 0      ? store::run_state::partly
+                                                       : store::run_state::done;
+  auto const now = system_clock::now();
+  if (auto ok = journal.end_run(r.run_id, state, exit_code, r.fatal ? r.fatal->what : "", summary_json, now); !ok)
+    return ok;
+  // What earlier runs left is finished where this one has done all their stages.
+  auto earlier = journal.unfinished(r.netbox_url);
+  if (!earlier) return earlier.error();
+  for (auto const& e : *earlier) {
+    if (e.id == r.run_id) continue;
+    auto stages = journal.stages(e.id);
+    if (!stages) return stages.error();
+    bool const all = std::all_of(stages->begin(), stages->end(), [&](store::stage_record const& s) {
+      return s.state == store::stage_state::done || std::any_of(r.jobs.begin(), r.jobs.end(), [&](job_report const& j) {
+               return j.source == s.source && j.stage == s.stage && j.status == job_status::ok;
+             });
+    });
+    if (all && (!stages->empty() || state == store::run_state::done))
+      if (auto ok = journal.set_run_state(e.id, store::run_state::resumed, "finished by run " + r.run_id); !ok)
+        return ok;
+  }
+  return journal.prune(keep_runs, keep_unfinished_for, now);
+}
 
 report run(config::configuration const& settings, run_options const& options, observer& watching,
            std::atomic<bool> const& stop) {

@@ -433,6 +433,14 @@ std::size_t client::list_size(throttle::method verb, std::string_view endpoint, 
   return state_->learnt.list_size(verb, endpoint, ceiling);
 }
 
+std::optional<milliseconds> client::usual_latency(throttle::method verb, std::string_view endpoint,
+                                                  std::size_t objects) const {
+  std::lock_guard const lock(state_->snapshot_mutex);
+  auto const per_unit = state_->learnt.reference(verb, endpoint);
+  if (!per_unit) return {};
+  return milliseconds(static_cast<std::int64_t>(1000 * *per_unit * throttle::work_of(verb, objects, 0)));
+}
+
 std::string client::learnt() const {
   std::lock_guard const lock(state_->snapshot_mutex);
   return state_->learnt.save();

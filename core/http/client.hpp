@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/http/loop.hpp"
@@ -63,6 +64,9 @@ class client {
   void on_event(std::function<void(throttle::event const&, throttle::throttle_state const&)> listener);
   // Objects for the next list request (throttle::latencies).
   std::size_t list_size(throttle::method verb, std::string_view endpoint, std::size_t ceiling) const;
+  // What such a request takes in good times, as far as that is known.
+  std::optional<std::chrono::milliseconds> usual_latency(throttle::method verb, std::string_view endpoint,
+                                                         std::size_t objects) const;
   // What was learnt about latencies, as text for the next run; restore() before the first send().
   std::string learnt() const;
   void restore(std::string text);

@@ -1,5 +1,6 @@
 #include "core/netbox/client.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -11,7 +12,7 @@ namespace {
 using nlohmann::json;
 using throttle::method;
 
-constexpr std::size_t page_size = 1000;     // NetBox's MAX_PAGE_SIZE by default; a smaller one is followed, too
+constexpr std::size_t page_size = 1000;     // at most: NetBox's MAX_PAGE_SIZE by default; a smaller one is followed
 constexpr std::size_t most_pages = 100000;  // a server that always says "next" must not keep us for ever
 
 bool is_json(http::reply const& r) { return r.header("content-type").find("json") != std::string_view::npos; }
@@ -37,14 +38,34 @@ base::error no_json(http::reply const& r, std::string const& tried) {
                     "is netbox.url NetBox's own address (not a login page, a proxy or another service)?");
 }
 
+// "/dcim/devices/17/?x=y" ► "dcim/devices/{id}": latencies are compared within it.
+std::string endpoint_of(std::string_view target) {
+  target = target.substr(0, target.find('?'));
+  std::string out;
+  while (!target.empty()) {
+    auto const end = std::min(target.find('/'), target.size());
+    auto const part = target.substr(0, end);
+    target.remove_prefix(std::min(end + 1, target.size()));
+    if (part.empty()) continue;
+    if (!out.empty()) out += '/';
+    out += part.find_first_not_of("0123456789") == std::string_view::npos ? "{id}" : std::string(part);
+  }
+  return out;
+}
+
 }  // namespace
 
 client::client(http::client& wire, config::netbox const& where, config::profile const& timeouts)
-    : wire_(wire), where_(where), timeout_(timeouts.request_timeout), connect_timeout_(timeouts.connect_timeout) {}
+    : wire_(wire), where_(where), timeout_(timeouts.request_timeout), connect_timeout_(timeouts.connect_timeout) {
+  auto probe = make(method::get, "/status/", {}, "").request;
+  probe.timeout = std::min(probe.timeout, std::chrono::milliseconds(15000));
+  wire_.probe_with(std::move(probe));
+}
 
 http::call client::make(method verb, std::string_view target, std::string body, std::string const& lane) const {
   http::call c;
   c.lane = lane;
+  c.endpoint = endpoint_of(target);
   c.request.verb = verb;
   c.request.url = where_.url + "/api" + std::string(target);
   c.request.timeout = timeout_;
@@ -61,7 +82,9 @@ http::call client::make(method verb, std::string_view target, std::string body, 
 }
 
 base::result<server_info> client::status() {
-  auto const got = wire_.send_and_wait(make(method::get, "/status/", {}, "start"));
+  auto first = make(method::get, "/status/", {}, "start");
+  first.impatient = true;  // whoever starts a run wants to know soon that nobody is there
+  auto const got = wire_.send_and_wait(std::move(first));
   auto const tried = "GET " + where_.url + "/api/status/";
   if (got.outcome != throttle::outcome::ok) {
     auto e = describe(got, tried);
@@ -88,6 +111,8 @@ base::result<server_info> client::status() {
                       "NetBox at " + where_.url + " is version " + info.version + ", too old for weir",
                       "weir needs NetBox " + std::to_string(oldest_major) + "." + std::to_string(oldest_minor) +
                           " or newer: upgrade NetBox");
+  if (auto const date = throttle::parse_http_date(got.reply.header("date")))
+    ahead_ = *date - std::chrono::floor<std::chrono::seconds>(wire_.on().wall_now()).time_since_epoch();
   cursor_ = std::pair(info.major, info.minor) >= std::pair(4, 6);
   if (parsed.contains("plugins") && parsed.at("plugins").is_object())
     for (auto const& [name, version] : parsed.at("plugins").items())
@@ -95,15 +120,59 @@ base::result<server_info> client::status() {
   return info;
 }
 
+std::chrono::system_clock::time_point client::server_time() const { return wire_.on().wall_now() + ahead_; }
+
+std::size_t client::list_size(method verb, kind const& k, std::size_t ceiling) const {
+  return wire_.list_size(verb, k.path, ceiling);
+}
+
+base::result<std::vector<client::logged_change>> client::find_changes(std::string_view query, std::string_view marker,
+                                                                      std::string const& lane) {
+  std::vector<logged_change> out;
+  // The newest come first, and a list has 500 objects at most.
+  auto const target = "/core/object-changes/?limit=1000&ordering=-time&q=" + base::url_encode(query) +
+                      "&fields=id,action,changed_object_type,changed_object_id,message";
+  auto const got = wire_.send_and_wait(make(method::get, target, {}, lane));
+  auto const tried = "asking the change log, " + what(method::get, target);
+  if (got.outcome != throttle::outcome::ok) {
+    auto e = describe(got, tried);
+    if (got.outcome == throttle::outcome::credentials)
+      e.hint = "with the permission core.view_objectchange a lost answer costs one request instead of several";
+    return e;
+  }
+  auto const parsed = json::parse(got.reply.body, nullptr, false);
+  if (!parsed.is_object() || !parsed.contains("results") || !parsed.at("results").is_array())
+    return no_json(got.reply, tried);
+  for (auto const& entry : parsed.at("results")) {
+    if (!entry.is_object() || entry.value("message", json()) != marker) continue;  // no filter is trusted
+    auto const id = entry.find("changed_object_id");
+    auto const action = entry.find("action");
+    if (id == entry.end() || !id->is_number_unsigned() || action == entry.end()) continue;
+    logged_change c;
+    c.object_id = id->get<std::uint64_t>();
+    auto const& verb = action->is_object() ? action->value("value", json()) : *action;
+    if (verb.is_string()) c.action = verb.get<std::string>();
+    if (auto const type = entry.find("changed_object_type"); type != entry.end() && type->is_string())
+      c.object_type = type->get<std::string>();
+    out.push_back(std::move(c));
+  }
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
 base::result<void> client::read_all(kind const& k, std::vector<std::string> const& fields, std::string const& lane,
-                                    std::function<void(json const&)> const& each) {
-  std::string const query =
-      "/" + k.path + "/?limit=" + std::to_string(page_size) + "&fields=id," + base::join(fields, ",");
+                                    std::function<void(json const&)> const& each,
+                                    std::optional<std::chrono::system_clock::time_point> created_since) {
+  std::string query = "&fields=id," + base::join(fields, ",");
+  if (created_since)
+    query += "&created__gte=" +
+             base::url_encode(base::format_instant(std::chrono::floor<std::chrono::microseconds>(*created_since)));
   std::uint64_t next_id = 0;  // cursor: the smallest id wanted
   std::size_t offset = 0;     // older NetBox
   for (std::size_t page = 0; page < most_pages; ++page) {
     auto const target =
-        query + (cursor_ ? "&start=" + std::to_string(next_id) : "&ordering=id&offset=" + std::to_string(offset));
+        "/" + k.path + "/?limit=" + std::to_string(list_size(method::get, k, page_size)) + query +
+        (cursor_ ? "&start=" + std::to_string(next_id) : "&ordering=id&offset=" + std::to_string(offset));
     auto const got = wire_.send_and_wait(make(method::get, target, {}, lane));
     auto const tried = "reading " + k.title + "s, " + what(method::get, target);
     if (got.outcome != throttle::outcome::ok) {
@@ -135,9 +204,10 @@ base::result<void> client::read_all(kind const& k, std::vector<std::string> cons
 }
 
 void client::write(method verb, kind const& k, std::string body, std::size_t objects, std::string const& lane,
-                   std::function<void(http::answer)> done) {
+                   std::function<bool()> before_attempt, std::function<void(http::answer)> done) {
   auto c = make(verb, "/" + k.path + "/", std::move(body), lane);
   c.objects = objects;
+  c.before_attempt = std::move(before_attempt);
   wire_.send(std::move(c), std::move(done));
 }
 

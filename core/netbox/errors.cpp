@@ -137,6 +137,10 @@ base::error describe(http::answer const& got, std::string const& tried) {
       e.code = error_code::interrupted;
       break;
   }
+  if (got.gave_up) {
+    e.code = error_code::stopped;
+    e.hint += (e.hint.empty() ? "" : "; ") + std::string("what is left is deferred: weir resume finishes it");
+  }
   return e;
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double write_overhead = 3, read_overhead = 100;  // in units
 constexpr double target_s = 1.5;
-constexpr double first_size = 10;
+constexpr double first_write = 10, first_read = 250;
 constexpr std::size_t most_entries = 1000;  // endpoints are templates: there are some dozens
 
 std::string key_of(method verb, std::string_view endpoint) {
@@ -59,7 +59,7 @@ void latencies::window_ended(double inflation) {
 }
 
 std::size_t latencies::list_size(method verb, std::string_view endpoint, std::size_t ceiling) const {
-  double size = first_size;
+  double size = verb == method::get ? first_read : first_write;
   if (auto const found = entries_.find(key_of(verb, endpoint)); found != entries_.end()) {
     auto const& e = found->second;
     auto const per_unit = e.cost > 0 ? e.cost : e.reference;

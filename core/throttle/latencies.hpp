@@ -24,7 +24,8 @@ class latencies {
   // Good windows move the references, others hardly.
   void window_ended(double inflation);
 
-  // Objects for a list request that shall take 1 to 2 s, at most `ceiling`. Ten where nothing is known yet.
+  // Objects for a list request that shall take 1 to 2 s, at most `ceiling`. Where nothing is known yet: ten, or 250 to
+  // read.
   std::size_t list_size(method verb, std::string_view endpoint, std::size_t ceiling) const;
   // No usable answer came to a list of so many: the next ones carry half; the bound grows again with successes.
   void halve(method verb, std::string_view endpoint, std::size_t objects);

@@ -171,39 +171,47 @@ outcome classify(observation const& seen) {
   return outcome::unknown;
 }
 
+namespace {
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+}  // namespace
+
+std::optional<std::chrono::seconds> parse_http_date(std::string_view text) {
+  using namespace std::chrono;
+  static constexpr std::array<std::string_view, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  static constexpr std::string_view form = "aaa, 00 aaa 0000 00:00:00 GMT";
+  if (text.size() != form.size()) return {};
+  for (std::size_t i = 0; i < form.size(); ++i)
+    if (form[i] == '0' ? !is_digit(text[i]) : form[i] != 'a' && text[i] != form[i]) return {};
+  auto const number = [&](std::size_t at, std::size_t digits) {
+    int value = 0;
+    for (std::size_t i = 0; i < digits; ++i) value = value * 10 + (text[at + i] - '0');
+    return value;
+  };
+  auto const found = std::find(months.begin(), months.end(), text.substr(8, 3));
+  if (found == months.end()) return {};
+  year_month_day const date{year{number(12, 4)}, month{static_cast<unsigned>(found - months.begin()) + 1},
+                            day{static_cast<unsigned>(number(5, 2))}};
+  if (!date.ok() || number(17, 2) > 23 || number(20, 2) > 59 || number(23, 2) > 60) return {};
+  // In whole seconds: the clock's own resolution cannot hold the year 9999.
+  return duration_cast<seconds>(sys_days(date).time_since_epoch() + hours(number(17, 2)) + minutes(number(20, 2)) +
+                                seconds(number(23, 2)));
+}
+
 std::optional<milliseconds> retry_after(std::string_view header, std::chrono::system_clock::time_point now) {
   using namespace std::chrono;
   while (!header.empty() && (header.front() == ' ' || header.front() == '\t')) header.remove_prefix(1);
   while (!header.empty() && (header.back() == ' ' || header.back() == '\t')) header.remove_suffix(1);
   if (header.empty()) return {};
-  auto const is_digit = [](char c) { return c >= '0' && c <= '9'; };
   if (std::all_of(header.begin(), header.end(), is_digit)) {
     if (header.size() > 6) return longest_retry_after;
     long seconds_left = 0;
     std::from_chars(header.data(), header.data() + header.size(), seconds_left);
     return std::min(longest_retry_after, milliseconds(seconds(seconds_left)));
   }
-  // IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT".
-  static constexpr std::array<std::string_view, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  static constexpr std::string_view form = "aaa, 00 aaa 0000 00:00:00 GMT";
-  if (header.size() != form.size()) return {};
-  for (std::size_t i = 0; i < form.size(); ++i)
-    if (form[i] == '0' ? !is_digit(header[i]) : form[i] != 'a' && header[i] != form[i]) return {};
-  auto const number = [&](std::size_t at, std::size_t digits) {
-    int value = 0;
-    for (std::size_t i = 0; i < digits; ++i) value = value * 10 + (header[at + i] - '0');
-    return value;
-  };
-  auto const found = std::find(months.begin(), months.end(), header.substr(8, 3));
-  if (found == months.end()) return {};
-  year_month_day const date{year{number(12, 4)}, month{static_cast<unsigned>(found - months.begin()) + 1},
-                            day{static_cast<unsigned>(number(5, 2))}};
-  if (!date.ok() || number(17, 2) > 23 || number(20, 2) > 59 || number(23, 2) > 60) return {};
-  // In whole seconds: the clock's own resolution cannot hold the year 9999.
-  auto const then =
-      sys_days(date).time_since_epoch() + hours(number(17, 2)) + minutes(number(20, 2)) + seconds(number(23, 2));
-  auto const left = duration_cast<seconds>(then) - floor<seconds>(now).time_since_epoch();
+  auto const then = parse_http_date(header);
+  if (!then) return {};
+  auto const left = *then - floor<seconds>(now).time_since_epoch();
   return milliseconds(std::clamp(left, seconds(0), duration_cast<seconds>(longest_retry_after)));
 }
 

@@ -56,6 +56,9 @@ trouble database_trouble(observation const& seen);
 std::optional<std::chrono::milliseconds> retry_after(std::string_view header,
                                                      std::chrono::system_clock::time_point now);
 
+// RFC 9110 section 5.6.7, the one form that is sent: "Sun, 06 Nov 1994 08:49:37 GMT". Seconds since 1970.
+std::optional<std::chrono::seconds> parse_http_date(std::string_view text);
+
 // May the gate itself send it again, without anybody looking at NetBox first? A server fault: once (the gate counts).
 bool may_repeat(method verb, outcome o);
 

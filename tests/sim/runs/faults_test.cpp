@@ -13,6 +13,7 @@
 #include "core/engine/run.hpp"
 #include "core/sim/netbox.hpp"
 #include "core/sim/proxmox.hpp"
+#include "core/store/journal.hpp"
 
 namespace weir {
 namespace {
@@ -63,6 +64,12 @@ struct run_lab {
   sim::netbox_server netbox;
   config::configuration settings;
   engine::run_options options;
+  std::filesystem::path const folder = testing::TempDir() + "weir-runs-" + engine::new_run_id();
+  std::unique_ptr<store::journal> journal = store::journal::open(folder / "journal.db", {false, false, 0, {}}).value();
+  ~run_lab() {
+    journal.reset();
+    std::filesystem::remove_all(folder);
+  }
 
   run_lab(sim::proxmox_options const& cluster) : proxmox(cluster) {
     auto& p = settings.profile;
@@ -93,7 +100,11 @@ struct run_lab {
   engine::report run() {
     engine::observer silent;
     std::atomic<bool> stop{false};
-    return engine::run(settings, options, silent, stop);
+    options.run_id = engine::new_run_id();
+    options.journal = journal.get();
+    auto const r = engine::run(settings, options, silent, stop);
+    EXPECT_TRUE(engine::record_end(*journal, r, 0, "{}"));
+    return r;
   }
 };
 

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <map>
 #include <set>
 
@@ -36,9 +37,9 @@ struct server {
 
   http::answer serve(write_request const& r) {
     ++requests;
-    largest = std::max(largest, r.objects);
+    largest = std::max(largest, r.items.size());
     auto const items = json::parse(r.body);
-    EXPECT_EQ(items.size(), r.objects);
+    EXPECT_EQ(items.size(), r.items.size());
     json errors = json::array();
     for (std::size_t i = 0; i < items.size(); ++i)
       if (bad.contains(items[i].value("volume_id", "")))
@@ -59,6 +60,15 @@ struct server {
   }
 };
 
+apply_options options(std::size_t per_request, std::string stage = "backups") {
+  apply_options o;
+  o.objects_per_request = per_request;
+  o.source = "pve-a";
+  o.stage = std::move(stage);
+  o.run = "0badcafe";
+  return o;
+}
+
 struct apply_lab : lab {
   std::vector<kind_plan> plans;
 
@@ -72,9 +82,7 @@ struct apply_lab : lab {
     holds(backups, {}, wanted);
     plans.push_back(diff(backups, wanted));
   }
-  apply machine(std::size_t per_request = 50) {
-    return apply(w, plans, {per_request, "pve-a", "backups", "weir run test", 8});
-  }
+  apply machine(std::size_t per_request = 50) { return apply(w, plans, options(per_request)); }
 };
 
 void run(apply& m, server& s, std::size_t limit = 1000) {
@@ -142,7 +150,8 @@ TEST(apply, an_unknown_outcome_is_looked_up_before_anything_is_sent_again) {
   ASSERT_TRUE(m.wants_lookup());
   std::unordered_map<std::string, object_id> found;
   for (auto const& [volume, id] : s.rows) found.emplace(json::array({1, volume}).dump(), id);
-  m.looked_up(found);
+  EXPECT_EQ(m.wants_lookup()->marker, "weir run 0badcafe#1 pve-a/backups");
+  EXPECT_EQ(m.looked_up(first->number, found).state, store::batch_state::done);
   EXPECT_TRUE(m.finished());
   EXPECT_EQ(m.outcomes().at(backups).created, 50u);
   EXPECT_EQ(s.requests, 1u);
@@ -156,7 +165,9 @@ TEST(apply, what_a_look_up_does_not_find_is_sent_again) {
   http::answer lost;
   lost.outcome = outcome::unknown;
   m.answered(first->number, lost);
-  m.looked_up(std::unordered_map<std::string, object_id>{});
+  auto const result = m.looked_up(first->number, std::unordered_map<std::string, object_id>{});
+  EXPECT_EQ(result.state, store::batch_state::failed);
+  EXPECT_EQ(result.objects.size(), 50u);
   server s;
   run(m, s);
   EXPECT_EQ(s.rows.size(), 50u);
@@ -171,7 +182,7 @@ TEST(apply, a_failed_look_up_defers_and_sends_nothing_twice) {
   http::answer lost;
   lost.outcome = outcome::unknown;
   m.answered(first->number, lost);
-  m.looked_up(std::nullopt);
+  EXPECT_EQ(m.looked_up(first->number, std::nullopt).state, store::batch_state::unknown);
   m.abandon(base::fail("no"));
   EXPECT_TRUE(m.finished());
   EXPECT_FALSE(m.next());
@@ -185,13 +196,117 @@ TEST(apply, an_outage_defers_the_rest) {
   auto first = m.next();
   m.answered(first->number, s.serve(*first));
   auto second = m.next();
-  m.answered(second->number, answer(outcome::overload, 500,
-                                    {{"error", "remaining connection slots"}, {"exception", "OperationalError"}}));
+  auto refused =
+      answer(outcome::overload, 500, {{"error", "remaining connection slots"}, {"exception", "OperationalError"}});
+  refused.gave_up = true;
+  EXPECT_EQ(m.answered(second->number, refused).state, store::batch_state::deferred);
   EXPECT_TRUE(m.finished());
   EXPECT_EQ(m.outcomes().at(backups).created, 50u);
   EXPECT_EQ(m.outcomes().at(backups).deferred, 70u);
   ASSERT_TRUE(m.stop_reason());
   EXPECT_NE(m.stop_reason()->what.find("OperationalError"), std::string::npos);
+  ASSERT_EQ(m.leftovers().size(), 1u) << "what was never in a request";
+  EXPECT_EQ(m.leftovers()[0].objects, 20u);
+}
+
+TEST(apply, a_list_that_is_refused_while_others_pass_is_halved) {
+  apply_lab l(40);
+  auto m = l.machine(40);
+  server s;
+  std::size_t refused = 0;
+  for (int i = 0; i < 100 && !m.finished(); ++i) {
+    auto r = m.next();
+    ASSERT_TRUE(r);
+    if (r->items.size() > 10) {
+      ++refused;
+      m.answered(r->number, answer(outcome::overload, 500, {{"exception", "OperationalError"}}));
+    } else {
+      m.answered(r->number, s.serve(*r));
+    }
+  }
+  EXPECT_EQ(refused, 3u);
+  EXPECT_EQ(s.rows.size(), 40u);
+  EXPECT_FALSE(m.stop_reason());
+}
+
+TEST(apply, lists_are_as_long_as_the_throttle_says) {
+  apply_lab l(100);
+  auto o = options(50);
+  std::size_t size = 10;
+  o.list_size = [&](method, netbox::kind const&) { return size; };
+  apply m(l.w, l.plans, o);
+  server s;
+  std::vector<std::size_t> sizes;
+  while (auto r = m.next()) {
+    sizes.push_back(r->items.size());
+    EXPECT_EQ(r->number, sizes.size());
+    m.answered(r->number, s.serve(*r));
+    size = sizes.size() == 1 ? 30 : 500;
+  }
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{10, 30, 50, 10})) << "never above the profile's ceiling";
+  EXPECT_EQ(m.outcomes().at(backups).created, 100u);
+}
+
+TEST(apply, no_two_lists_over_the_same_parent_are_under_way) {
+  lab l;
+  l.holds("virtualization.cluster", {cluster(7)});
+  std::vector<json> machines;
+  std::vector<desired> wanted;
+  for (int v = 0; v < 6; ++v) {
+    machines.push_back(vm(1 + v, "vm" + std::to_string(v), 101 + v));
+    for (int b = 0; b < 7; ++b)
+      wanted.push_back(
+          want({{"virtual_machine", vm_key(101 + v)}, {"volume_id", std::to_string(v) + "/" + std::to_string(b)}},
+               {{"storage", "nfs"}}));
+  }
+  l.holds(vms, machines);
+  l.holds(backups, {}, wanted);
+  std::vector<kind_plan> plans;
+  plans.push_back(l.diff(backups, wanted));
+  auto o = options(4);
+  o.parallel = true;
+  apply m(l.w, plans, o);
+  server s;
+  std::map<std::uint64_t, std::set<int>> under_way;
+  std::deque<write_request> sent;
+  std::size_t most = 0;
+  for (int i = 0; i < 1000 && !m.finished(); ++i) {
+    while (auto r = m.next()) {
+      std::set<int> parents;
+      for (auto const& item : json::parse(r->body)) parents.insert(item.at("virtual_machine").get<int>());
+      for (auto const& [number, others] : under_way)
+        for (int p : parents) EXPECT_FALSE(others.contains(p)) << "machine " << p << " is in two lists at once";
+      under_way.emplace(r->number, parents);
+      sent.push_back(std::move(*r));
+    }
+    most = std::max(most, under_way.size());
+    ASSERT_FALSE(sent.empty());
+    auto r = std::move(sent.front());
+    sent.pop_front();
+    under_way.erase(r.number);
+    m.answered(r.number, s.serve(r));
+  }
+  EXPECT_EQ(s.rows.size(), 42u);
+  EXPECT_GE(most, 2u) << "lists over different parents may be";
+}
+
+TEST(apply, says_what_became_of_each_object_for_the_journal) {
+  apply_lab l(5);
+  auto m = l.machine();
+  server s;
+  s.bad = {"v2"};
+  auto r = m.next();
+  ASSERT_EQ(r->items.size(), 5u);
+  auto const refused = m.answered(r->number, s.serve(*r));
+  EXPECT_EQ(refused.state, store::batch_state::failed);
+  ASSERT_EQ(refused.objects.size(), 5u);
+  for (auto const& o : refused.objects)
+    EXPECT_EQ(o.state, r->items[o.position]->label == "v2" ? store::batch_state::failed : store::batch_state::deferred);
+  r = m.next();
+  auto const landed = m.answered(r->number, s.serve(*r));
+  EXPECT_EQ(landed.state, store::batch_state::done);
+  ASSERT_EQ(landed.objects.size(), 4u);
+  for (auto const& o : landed.objects) EXPECT_EQ(o.netbox_id, s.rows.at(r->items[o.position]->label));
 }
 
 TEST(apply, missing_permission_names_it) {
@@ -213,10 +328,10 @@ TEST(apply, too_large_is_split_until_it_fits) {
   for (int i = 0; i < 200 && !m.finished(); ++i) {
     auto r = m.next();
     ASSERT_TRUE(r);
-    if (r->objects > 10) {
+    if (r->items.size() > 10) {
       m.answered(r->number, answer(outcome::too_large, 500, {{"exception", "RequestDataTooBig"}}));
     } else {
-      landed += r->objects;
+      landed += r->items.size();
       m.answered(r->number, s.serve(*r));
     }
   }
@@ -232,7 +347,7 @@ TEST(apply, children_of_what_could_not_be_made_fail_with_its_name) {
   std::vector<kind_plan> plans;
   plans.push_back(l.diff("virtualization.cluster", {want(cluster_key(), {{"status", "active"}})}));
   plans.push_back(l.diff(vms, {guest(101, "web")}));
-  apply m(l.w, plans, {50, "pve-a", "virtual-machines", "x", 8});
+  apply m(l.w, plans, options(50, "virtual-machines"));
   auto r = m.next();
   ASSERT_TRUE(r);
   EXPECT_EQ(r->kind->name, "virtualization.cluster");
@@ -257,7 +372,7 @@ TEST(apply, parents_numbers_reach_their_children) {
   plans.push_back(l.diff(vms, {}));
   plans.push_back(l.diff("virtualization.cluster", {want(cluster_key(), {{"status", "active"}})}));
   plans.push_back(l.diff(vms, {guest(101, "web")}));
-  apply m(l.w, plans, {50, "pve-a", "virtual-machines", "weir run test", 8});
+  apply m(l.w, plans, options(50, "virtual-machines"));
   auto r = m.next();
   m.answered(r->number, answer(outcome::ok, 201, json::array({{{"id", 42}}})));
   r = m.next();
@@ -265,7 +380,7 @@ TEST(apply, parents_numbers_reach_their_children) {
   auto const item = json::parse(r->body).at(0);
   EXPECT_EQ(item.at("cluster"), 42);
   EXPECT_EQ(item.at("tags"), json::array({{{"slug", "weir"}}}));
-  EXPECT_EQ(item.at("changelog_message"), "weir run test");
+  EXPECT_EQ(item.at("changelog_message"), "weir run 0badcafe#2 pve-a/virtual-machines");
 }
 
 TEST(apply, a_deleted_object_that_is_gone_already_is_done) {
@@ -284,7 +399,7 @@ TEST(apply, a_deleted_object_that_is_gone_already_is_done) {
   std::vector<kind_plan> plans;
   plans.push_back(l.diff(backups, {}, {R"({"custom_fields.proxmox_source":"pve-a"})"}));
   ASSERT_EQ(plans[0].deletes.size(), 2u);
-  apply m(l.w, plans, {50, "pve-a", "backups", "x", 8});
+  apply m(l.w, plans, options(50, "backups"));
   auto r = m.next();
   ASSERT_EQ(r->verb, method::del);
   m.answered(r->number, answer(outcome::data, 400,
@@ -292,7 +407,7 @@ TEST(apply, a_deleted_object_that_is_gone_already_is_done) {
                                 {"errors", {{{"id", 5}, {"errors", {{"id", {"Object with ID 5 does not exist"}}}}}}}}));
   r = m.next();
   ASSERT_TRUE(r);
-  EXPECT_EQ(r->objects, 1u);
+  EXPECT_EQ(r->items.size(), 1u);
   m.answered(r->number, answer(outcome::ok, 204, nullptr));
   EXPECT_EQ(m.outcomes().at(backups).deleted, 2u);
   EXPECT_TRUE(m.failures().empty());

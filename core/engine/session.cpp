@@ -1,0 +1,404 @@
+#include "core/engine/session.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "core/base/log.hpp"
+#include "core/engine/diff.hpp"
+#include "core/netbox/value.hpp"
+
+namespace weir::engine {
+
+using nlohmann::json;
+using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+using throttle::method;
+using throttle::outcome;
+
+namespace {
+
+constexpr milliseconds longest_patience = 60s;  // a proxy's own limit; whoever waited longer waits for nothing
+constexpr double unknown_unit_s = 0.05;         // a write's cost per unit where nothing is known: a busy NetBox's
+constexpr std::chrono::seconds clock_skew{120};
+
+store::instant on_disk(http::loop const& on) { return on.wall_now(); }
+
+// What the callbacks on the loop's thread leave for the thread that drives the machine.
+struct inbox {
+  std::mutex mutex;
+  std::deque<std::pair<std::uint64_t, http::answer>> answers;
+  std::map<std::uint64_t, throttle::clock::time_point> sent;  // the last attempt's start
+  std::optional<base::error> journal_error;
+};
+
+}  // namespace
+
+session::session(netbox::client& nb, netbox::registry const& kinds, store::journal* journal, session_options options)
+    : netbox_(nb), wire_(nb.wire()), kinds_(kinds), journal_(journal), options_(std::move(options)), world_(kinds) {}
+
+base::result<void> session::read_table(netbox::kind const& k, std::set<std::string> const& fields,
+                                       std::string const& lane) {
+  if (world_.holds(k, fields)) return {};
+  auto const all = world_.wanted_fields(k, fields);
+  world::loader loading(world_, k, all);
+  auto read = netbox_.read_all(k, {all.begin(), all.end()}, lane, [&](json const& raw) { loading.add(raw); });
+  if (!read) return read;
+  loading.finish();
+  return {};
+}
+
+base::result<void> session::read_tables(collected const& what, std::string const& lane) {
+  static std::vector<desired> const nothing;
+  std::map<std::string, std::set<std::string>> needed;  // kind ► fields
+  auto const add = [&](netbox::kind const& k, std::set<std::string> const& fields) {
+    needed[k.name].insert(fields.begin(), fields.end());
+  };
+  std::set<std::string> emitted;
+  for (auto const& [name, objects] : what.objects) emitted.insert(name);
+  for (auto const& [name, scopes] : what.complete) emitted.insert(name);
+  for (auto const& name : emitted) {
+    auto const& k = *kinds_.find(name);
+    auto const objects = what.objects.find(name);
+    add(k, fields_needed(k, objects == what.objects.end() ? nothing : objects->second, what.complete.contains(name)));
+    for (auto const& parent : kinds_needed(kinds_, k))
+      add(*kinds_.find(parent), fields_needed(*kinds_.find(parent), nothing, false));
+  }
+  // Parents first: their children's references are translated while reading.
+  std::vector<netbox::kind const*> order;
+  for (auto const& [name, fields] : needed) order.push_back(kinds_.find(name));
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
+  for (auto const* k : order)
+    if (auto read = read_table(*k, needed[k->name], lane); !read) return read;
+  return {};
+}
+
+void session::process(collected what, job_report& r, report& into) {
+  if (options_.moved) options_.moved({r.source, r.stage, progress::phase::comparing, "", 0, 0, 0, 0, 0});
+  if (auto read = read_tables(what, r.stage); !read) {
+    bool const later = read.error().code == base::error_code::stopped;
+    r.status = later ? job_status::stopped : job_status::failed;
+    r.reason = read.error();
+    if (later) into.fatal = read.error();
+    return;
+  }
+  std::vector<netbox::kind const*> order;
+  for (auto const& [name, objects] : what.objects) order.push_back(kinds_.find(name));
+  for (auto const& [name, scopes] : what.complete)
+    if (!what.objects.contains(name)) order.push_back(kinds_.find(name));
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
+  diff_rules const rules{r.source, r.stage, options_.max_deletes, options_.max_deletes_percent};
+  for (auto const* k : order) {
+    r.plans.push_back(diff(world_, *k, what.objects[k->name], what.complete[k->name], rules));
+    what.objects.erase(k->name);  // its part is in the plan now
+    auto const& p = r.plans.back();
+    for (auto const* list : {&p.updates, &p.creates, &p.deletes})
+      r.planned_requests += requests_for(list->size(), options_.profile.objects_per_request);
+    if (p.deletes_refused)
+      into.notices.push_back({base::log::level::error, r.source, r.stage,
+                              std::to_string(p.refused) + " of " + std::to_string(p.owned) + " " + k->title +
+                                  "s are gone from the source; more than " + std::to_string(p.allowed) +
+                                  " deletions at once are refused, none was made",
+                              "if they are really gone, raise max_deletes (or max_deletes.percent) for one run"});
+  }
+  if (options_.planned) options_.planned(r);
+  if (!options_.dry) carry_out(r, into);
+  for (auto& p : r.plans) {
+    auto& c = r.kinds[p.kind->name];
+    c.seen = p.seen;
+    c.unchanged = p.unchanged;
+    c.kept = p.kept.size();
+    c.skipped = p.skipped.size();
+    c.failed += p.failures.size();
+    if (options_.dry) {
+      c.created = p.creates.size();
+      c.updated = p.updates.size();
+      c.deleted = p.deletes.size();
+    }
+    for (auto& f : p.failures) into.failures.push_back(f);
+    if (!p.kind->supporting) r.total += c;
+    if (!p.skipped.empty())
+      into.notices.push_back({base::log::level::info, r.source, r.stage,
+                              std::to_string(p.skipped.size()) + " " + p.kind->title +
+                                  "s belong to guests that NetBox does not know, e.g. " + p.skipped.front(),
+                              ""});
+  }
+  bool const deferred =
+      std::any_of(r.kinds.begin(), r.kinds.end(), [](auto const& k) { return k.second.deferred > 0; });
+  if (deferred && r.status == job_status::ok) r.status = job_status::stopped;
+}
+
+void session::carry_out(job_report& r, report& into) {
+  auto const& profile = options_.profile;
+  apply_options how;
+  how.objects_per_request = profile.objects_per_request;
+  how.source = r.source;
+  how.stage = r.stage;
+  how.run = options_.run_id;
+  how.most_outstanding = std::max<std::size_t>(1, profile.max_in_flight) * 2;
+  how.parallel = profile.max_in_flight > 1;
+  how.first_number = next_batch_;
+  how.list_size = [&](method verb, netbox::kind const& k) {
+    return netbox_.list_size(verb, k, profile.objects_per_request);
+  };
+  apply machine(world_, r.plans, how);
+  auto const box = std::make_shared<inbox>();
+  auto& on = wire_.on();
+  auto const started = on.now();
+  std::size_t const batch_size = std::max<std::size_t>(1, profile.batch_size);
+  auto const show = [&] {
+    if (!options_.moved) return;
+    auto const elapsed = std::chrono::duration<double>(on.now() - started).count();
+    options_.moved({r.source, r.stage, progress::phase::writing, "", machine.done_objects(), machine.total_objects(),
+                    (machine.answered_requests() + batch_size - 1) / batch_size,
+                    (machine.planned_requests() + batch_size - 1) / batch_size,
+                    elapsed > 0 ? static_cast<double>(machine.answered_requests()) / elapsed : 0});
+  };
+  auto const journal_failed = [&](base::error e) {
+    if (!into.fatal) into.fatal = e;
+    machine.abandon(std::move(e));
+  };
+  auto const write_down = [&](std::uint64_t number, batch_result const& result) {
+    if (auto ok =
+            journal_->batch_ended(options_.run_id, number, result.state, result.reason, result.objects, on_disk(on));
+        !ok)
+      journal_failed(ok.error());
+  };
+  auto const send = [&](write_request request) {
+    store::batch_record b;
+    b.run = options_.run_id;
+    b.number = request.number;
+    b.source = r.source;
+    b.stage = r.stage;
+    b.kind = request.kind->name;
+    b.path = request.kind->path;
+    b.verb = std::string(throttle::name(request.verb));
+    b.marker = request.marker;
+    b.objects = request.items.size();
+    b.created = on_disk(on);
+    std::vector<store::object_record> objects;
+    for (auto const* c : request.items) {
+      store::object_record o;
+      o.position = objects.size();
+      o.action = std::string(name(c->what));
+      o.label = c->label;
+      o.key = c->key;
+      if (c->what != action::create) o.netbox_id = world_.real(c->object).value_or(0);
+      objects.push_back(std::move(o));
+    }
+    ++into.batches;
+    if (auto ok = journal_->add_batch(b, objects); !ok) {
+      http::answer not_sent;
+      not_sent.reply.error = http::failure::cancelled;
+      not_sent.reply.error_text = "not sent: " + ok.error().what;
+      journal_failed(ok.error());
+      machine.answered(request.number, not_sent);
+      return;
+    }
+    auto const objects_in_it = request.items.size();
+    netbox_.write(
+        request.verb, *request.kind, std::move(request.body), objects_in_it, r.stage,
+        [this, box, number = request.number, &on] {
+          auto ok = journal_->batch_sent(options_.run_id, number, on_disk(on));
+          std::scoped_lock lock(box->mutex);
+          box->sent[number] = on.now();
+          if (!ok) box->journal_error = ok.error();
+          return ok.has_value();
+        },
+        [box, number = request.number, &on](http::answer got) {
+          {
+            std::scoped_lock lock(box->mutex);
+            box->answers.emplace_back(number, std::move(got));
+          }
+          on.wake();
+        });
+  };
+  while (!machine.finished()) {
+    if (auto why = options_.stop ? options_.stop() : std::nullopt; why && !machine.stop_reason()) {
+      machine.abandon(std::move(*why));
+      wire_.drain();  // what waits for its turn, or for an outage to end, does not go out any more
+    }
+    while (auto request = machine.next()) send(std::move(*request));
+    if (auto const d = machine.wants_lookup()) {
+      throttle::clock::time_point sent = on.now();
+      {
+        std::scoped_lock lock(box->mutex);
+        if (auto const at = box->sent.find(d->number); at != box->sent.end()) sent = at->second;
+      }
+      auto const found = look_up(*d, sent, r.stage);
+      if (found) ++into.looked_up;
+      write_down(d->number, machine.looked_up(d->number, found));
+      if (!found && !machine.stop_reason()) {
+        auto why = options_.stop ? options_.stop() : std::nullopt;
+        machine.abandon(why ? *why
+                            : base::fail(base::error_code::stopped,
+                                         "NetBox could not be asked whether a request without "
+                                         "an answer was carried out"));
+      }
+      show();
+      continue;
+    }
+    if (machine.finished()) break;
+    on.wait(100ms, [&] {
+      std::scoped_lock lock(box->mutex);
+      return !box->answers.empty();
+    });
+    while (true) {
+      std::unique_lock lock(box->mutex);
+      if (box->journal_error && !machine.stop_reason()) {
+        auto e = *box->journal_error;
+        lock.unlock();
+        journal_failed(std::move(e));
+        lock.lock();
+      }
+      if (box->answers.empty()) break;
+      auto [number, got] = std::move(box->answers.front());
+      box->answers.pop_front();
+      lock.unlock();
+      write_down(number, machine.answered(number, got));
+      show();
+    }
+  }
+  next_batch_ = machine.next_number();
+  for (auto const& rest : machine.leftovers()) {
+    store::batch_record b;
+    b.run = options_.run_id;
+    b.number = next_batch_++;
+    b.source = r.source;
+    b.stage = r.stage;
+    b.kind = rest.kind->name;
+    b.path = rest.kind->path;
+    b.verb = rest.what == action::create ? "POST" : rest.what == action::update ? "PATCH" : "DELETE";
+    b.objects = rest.objects;
+    b.created = on_disk(on);
+    b.reason = machine.stop_reason() ? machine.stop_reason()->what : "";
+    if (auto ok = journal_->add_deferred(b); !ok && !into.fatal) into.fatal = ok.error();
+  }
+  for (auto const& [kind, o] : machine.outcomes()) {
+    auto& c = r.kinds[kind];
+    c.created = o.created, c.updated = o.updated, c.deleted = o.deleted, c.failed = o.failed, c.deferred = o.deferred;
+  }
+  for (auto const& f : machine.failures()) into.failures.push_back(f);
+  if (auto const& why = machine.stop_reason()) {
+    r.reason = *why;
+    r.status = why->code == base::error_code::credentials ? job_status::failed : job_status::stopped;
+    // Nobody home, no way in, no journal: the stages that follow would only knock again.
+    if (why->code != base::error_code::interrupted && !into.fatal) into.fatal = *why;
+  }
+}
+
+milliseconds session::patience(method verb, std::string_view path, std::size_t objects, bool may_run_on) const {
+  if (!may_run_on) return 1s;
+  auto const usual = wire_.usual_latency(verb, path, objects);
+  auto const once =
+      usual ? *usual
+            : milliseconds(static_cast<std::int64_t>(1000 * unknown_unit_s * throttle::work_of(verb, objects, 0)));
+  return std::min(longest_patience, 3 * once + 2000ms);
+}
+
+bool session::pause(milliseconds time) {
+  return !wire_.on().wait(time, [&] { return options_.stop && options_.stop().has_value(); });
+}
+
+// Whether NetBox carried the request out, and under which numbers. A server that lost its client, or whose proxy lost
+// patience, mostly goes on and commits: "not there" holds only when it cannot be at work on it any more.
+std::optional<std::unordered_map<std::string, object_id>> session::look_up(doubt const& d,
+                                                                           throttle::clock::time_point sent,
+                                                                           std::string const& lane) {
+  auto& on = wire_.on();
+  base::log::warning("a request's outcome is not known: looking up what NetBox has of it",
+                     {{"stage", lane}, {"kind", d.kind->name}, {"marker", d.marker}});
+  bool logged = false;
+  if (d.after != outcome::lost_race) {  // that one was rolled back: somebody else has made the object
+    auto const deadline = sent + patience(method::post, d.kind->path, d.objects, d.after == outcome::unknown);
+    for (auto wait = 250ms;; wait = std::min(wait * 2, milliseconds(2000))) {
+      auto const changes = netbox_.find_changes(marker_query(d.marker), d.marker, lane);
+      if (changes && !changes->empty()) {
+        logged = true;
+        break;
+      }
+      if (!changes && changes.error().code != base::error_code::credentials &&
+          changes.error().code != base::error_code::data)
+        return {};
+      if (on.now() >= deadline) break;
+      if (!pause(wait)) return {};
+    }
+  }
+  auto const read = [&](bool recent_only) -> std::optional<std::unordered_map<std::string, object_id>> {
+    std::unordered_map<std::string, object_id> found;
+    auto fields = fields_needed(*d.kind, {}, false);
+    std::optional<std::chrono::system_clock::time_point> since;
+    if (recent_only)
+      since = netbox_.server_time() - clock_skew -
+              std::chrono::duration_cast<std::chrono::system_clock::duration>(on.now() - sent);
+    auto const got = netbox_.read_all(
+        *d.kind, {fields.begin(), fields.end()}, lane,
+        [&](json const& raw) {
+          auto const object = netbox::normalise(
+              *d.kind, raw, [&](std::uint64_t real, std::string const& of) { return world_.logical(real, of); });
+          found.emplace(index_text(d.kind->key, object, false), raw.at("id").get<object_id>());
+        },
+        since);
+    if (!got) return {};
+    return found;
+  };
+  if (d.after == outcome::lost_race) return read(false);
+  auto found = read(true);
+  // The log knows it, but no recent object is there: the clocks differ, or it has been deleted since.
+  if (!found || (logged && found->empty())) found = read(false);
+  return found;
+}
+
+base::result<std::size_t> session::settle(std::string const& earlier_run) {
+  std::size_t settled = 0;
+  auto& on = wire_.on();
+  for (auto const state : {store::batch_state::sent, store::batch_state::unknown, store::batch_state::pending}) {
+    auto batches = journal_->batches(earlier_run, state);
+    if (!batches) return batches.error();
+    for (auto const& b : *batches) {
+      ++settled;
+      auto const ended = [&](store::batch_state to, std::string const& reason,
+                             std::vector<store::object_record> const& objects) {
+        return journal_->batch_ended(earlier_run, b.number, to, reason, objects, on_disk(on));
+      };
+      if (state == store::batch_state::pending) {
+        if (auto ok = ended(store::batch_state::deferred, "it was never sent", {}); !ok) return ok.error();
+        continue;
+      }
+      // A POST that NetBox is still at work on would make its objects after they have been looked for; the others may
+      // come late without harm.
+      auto const verb = b.verb == "POST" ? method::post : b.verb == "PATCH" ? method::patch : method::del;
+      auto const since_sent =
+          b.sent ? std::max(0ms, std::chrono::duration_cast<milliseconds>(on_disk(on) - *b.sent)) : 0ms;
+      auto const wait_for =
+          verb == method::post ? patience(verb, b.path, b.objects, true) - since_sent : milliseconds(0);
+      auto const deadline = on.now() + wait_for;
+      std::vector<netbox::client::logged_change> seen;
+      for (auto wait = 250ms;; wait = std::min(wait * 2, milliseconds(2000))) {
+        auto changes = netbox_.find_changes(marker_query(b.marker), b.marker, "start");
+        if (changes) seen = std::move(*changes);
+        if (!changes && changes.error().code != base::error_code::credentials &&
+            changes.error().code != base::error_code::data)
+          return changes.error();
+        if (!seen.empty() || on.now() >= deadline) break;
+        if (!pause(wait)) return base::fail(base::error_code::interrupted, "the run was stopped");
+      }
+      std::vector<store::object_record> objects;
+      // Made in the order of the request's list.
+      if (verb == method::post && seen.size() == b.objects)
+        for (std::size_t i = 0; i < seen.size(); ++i)
+          objects.push_back({i, {}, {}, {}, seen[i].object_id, store::batch_state::done, {}});
+      auto const ok = seen.empty() ? ended(store::batch_state::deferred, "NetBox's change log does not know it", {})
+                                   : ended(store::batch_state::done, "NetBox's change log knows it", objects);
+      if (!ok) return ok.error();
+    }
+  }
+  return settled;
+}
+
+}  // namespace weir::engine

@@ -1,0 +1,63 @@
+// Writes what stages want into one NetBox: snapshot, diff, plan, journal, apply, look-ups. Blocks its thread; requests
+// go through the gate on whatever loop the client runs on, so that the simulator drives the same code on a virtual
+// clock.
+#pragma once
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/config/config.hpp"
+#include "core/engine/apply.hpp"
+#include "core/engine/collected.hpp"
+#include "core/engine/report.hpp"
+#include "core/netbox/client.hpp"
+#include "core/store/journal.hpp"
+
+namespace weir::engine {
+
+struct session_options {
+  config::profile profile;
+  std::size_t max_deletes = 10, max_deletes_percent = 20;
+  std::string run_id;
+  bool dry = false;
+  std::function<std::optional<base::error>()> stop;  // why nothing more shall be sent, once there is a reason
+  std::function<void(progress const&)> moved;        // may be empty, as the next
+  std::function<void(job_report const&)> planned;
+};
+
+class session {
+ public:
+  // `journal` may be null only in a dry run.
+  session(netbox::client& nb, netbox::registry const& kinds, store::journal* journal, session_options options);
+
+  // Reads, compares, plans and (unless dry) writes what one stage wants from one source. Fills the report's plans,
+  // counts, status and reason; what concerns the whole run goes into `into`.
+  void process(collected what, job_report& r, report& into);
+
+  // Finds out what became of the requests that an earlier run had on the wire when it ended. Waits until NetBox cannot
+  // be at work on them any more. Their number; an error if NetBox or the journal fails.
+  base::result<std::size_t> settle(std::string const& earlier_run);
+
+ private:
+  base::result<void> read_tables(collected const& what, std::string const& lane);
+  base::result<void> read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane);
+  void carry_out(job_report& r, report& into);
+  std::optional<std::unordered_map<std::string, object_id>> look_up(doubt const& d, throttle::clock::time_point sent,
+                                                                    std::string const& lane);
+  std::chrono::milliseconds patience(throttle::method verb, std::string_view path, std::size_t objects,
+                                     bool may_run_on) const;
+  bool pause(std::chrono::milliseconds time);  // false: the run shall stop
+
+  netbox::client& netbox_;
+  http::client& wire_;
+  netbox::registry const& kinds_;
+  store::journal* journal_;
+  session_options options_;
+  world world_;
+  std::uint64_t next_batch_ = 1;
+};
+
+}  // namespace weir::engine
