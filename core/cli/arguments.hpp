@@ -7,7 +7,7 @@
 namespace weir::cli {
 
 struct arguments {
-  enum class command { none, sync, plan, demo, stages, profiles, validate, history, version };
+  enum class command { none, sync, resume, plan, demo, stages, profiles, validate, history, version };
   command what = command::none;
   std::string config_file;  // empty: the user's, then the system's
   std::optional<std::string> profile;
@@ -16,6 +16,10 @@ struct arguments {
   std::string log_level = "info", log_format = "text";
   bool no_progress = false, quiet = false, verbose = false, no_network = false;
   bool detailed_exitcode = false;
+  std::string run;  // resume: its id, or the beginning of one; empty: the last unfinished
+  std::optional<double> max_duration_s;
+  std::string scenario;  // throttle simulate: a YAML file
+  std::string svg_file;
   std::string color = "auto";  // auto, always, never
   std::string history_run;     // of 'history show'; empty: the list
   std::string state_dir;       // empty: the configuration's
