@@ -88,6 +88,19 @@ std::string row(engine::job_report const& job, std::size_t width, painter const&
   return line + "\n";
 }
 
+// What the throttle had to do, where it had to do anything.
+std::string throttle_line(engine::report const& r) {
+  auto const& t = r.throttle;
+  std::vector<std::string> parts;
+  if (t.refused) parts.push_back(fmt::format("NetBox refused {} requests for lack of capacity", t.refused));
+  if (t.cuts) parts.push_back(fmt::format("the limit of requests in flight was lowered {} times", t.cuts));
+  if (t.longest_gap.count() >= 100)
+    parts.push_back(fmt::format("requests were kept up to {:.1f} s apart", static_cast<double>(t.longest_gap.count()) / 1000));
+  if (t.breaker_opened) parts.push_back(fmt::format("NetBox went away {} times", t.breaker_opened));
+  if (r.looked_up) parts.push_back(fmt::format("{} lost answers were looked up", r.looked_up));
+  return parts.empty() ? "" : "Throttle: " + base::join(parts, "; ") + ".\n";
+}
+
 }  // namespace
 
 std::string promise(config::profile const& p) {
@@ -202,7 +215,7 @@ std::string as_text(engine::report const& r, text_style const& style) {
       double const rate =
           r.profile.requests_per_second > 0 ? static_cast<double>(requests) / r.profile.requests_per_second : 0;
       out +=
-          fmt::format("Will send {} request{}: {} create · {} update · {} delete, at least {:.0f} s at this profile.\n",
+          fmt::format("Will send {} request{} or more: {} create · {} update · {} delete, at least {:.0f} s at this profile.\n",
                       requests, requests == 1 ? "" : "s", posts, patches, removals, std::max({pace, rate, 1.0}));
       out += fmt::format("Plan: {} to create, {} to update, {} to delete.  Nothing was written.\n", creates, updates,
                          deletes);
@@ -218,9 +231,10 @@ std::string as_text(engine::report const& r, text_style const& style) {
     out += fmt::format("{}: {} created, {} updated, {} deleted, {} unchanged", r.interrupted ? "Interrupted" : "Done",
                        number(all.created), number(all.updated), number(all.deleted), number(all.unchanged));
     if (all.failed) out += fmt::format(", {} failed", all.failed);
-    if (all.deferred) out += fmt::format(", {} deferred (run weir again)", all.deferred);
+    if (all.deferred) out += fmt::format(", {} deferred (weir resume {})", all.deferred, r.run_id);
     out += fmt::format(".  {} request{} to NetBox ({}), at most {} at once, {:.1f} s.\n", total, total == 1 ? "" : "s",
                        base::join(parts), r.peak_in_flight, static_cast<double>(r.took.count()) / 1000);
+    out += throttle_line(r);
   }
   return out;
 }
