@@ -16,6 +16,7 @@
 
 #include "core/base/text.hpp"
 #include "core/engine/session.hpp"
+#include "core/http/limits.hpp"
 #include "core/plugin/host.hpp"
 #include "core/source/source.hpp"
 
@@ -63,21 +64,6 @@ milliseconds since(steady_clock::time_point start) {
 std::string host_name() {
   char name[256] = {};
   return gethostname(name, sizeof name - 1) == 0 ? name : "";
-}
-
-throttle::limits limits_of(config::profile const& p, throttle::control control) {
-  throttle::limits l;
-  l.max_in_flight = p.max_in_flight;
-  l.requests_per_second = p.requests_per_second;
-  l.batch_size = p.batch_size;
-  l.batch_delay = p.batch_delay;
-  l.max_attempts = p.max_attempts;
-  l.backoff_base = p.backoff_base;
-  l.backoff_cap = p.backoff_cap;
-  l.max_outage = std::chrono::duration_cast<std::chrono::seconds>(p.max_outage);
-  l.control = control;
-  l.probe = true;
-  return l;
 }
 
 // The loop's thread: every socket and timer of the run lives on it.
@@ -386,9 +372,10 @@ base::result<void> runner::note_jobs() {
 
 bool runner::connect() {
   auto const& p = settings_.profile;
-  auto const ceilings = limits_of(p, options_.control);
+  auto const ceilings = http::limits_of(p, options_.control);
   wire_ = std::make_unique<http::client>(
       io_->loop(), http::make_curl_transport(io_->loop(), settings_.netbox.tls, p.max_in_flight), ceilings, "netbox");
+  wire_->drain_when([this] { return why_stop().has_value(); });
   netbox_ = std::make_unique<netbox::client>(*wire_, settings_.netbox, p);
   if (options_.journal)
     if (auto const learnt = options_.journal->recall(settings_.netbox.url, references_last, system_clock::now());

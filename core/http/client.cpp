@@ -335,6 +335,7 @@ struct client::state : std::enable_shared_from_this<state> {
   classifier const meaning;
   http::request probe;
   std::function<void(throttle::event const&, throttle::throttle_state const&)> listener;
+  std::function<bool()> stopping;
   std::optional<loop::timer> timer;
   clock::time_point armed_for = clock::time_point::max();
   std::unordered_map<ticket, pending> waiting;  // queued, in flight or in backoff
@@ -404,7 +405,10 @@ answer client::send_and_wait(call what) {
   box->io = state_->io;
   auto carrier = std::make_shared<courier>(box);
   send(std::move(what), [carrier = std::move(carrier)](answer a) { carrier->to->put(std::move(a)); });
-  box->io->wait(milliseconds::max(), [&] { return box->ready.load(std::memory_order_acquire); });
+  auto const ready = [&] { return box->ready.load(std::memory_order_acquire); };
+  // An outage may be waited out for minutes: who is to stop must not have to wait for its end.
+  while (!box->io->wait(milliseconds(200), ready))
+    if (state_->stopping && state_->stopping()) drain();
   return std::move(box->got);
 }
 
@@ -415,6 +419,8 @@ void client::stop() {
 void client::drain() {
   state_->io->post([self = state_] { self->drain(); });
 }
+
+void client::drain_when(std::function<bool()> stopping) { state_->stopping = std::move(stopping); }
 
 void client::probe_with(http::request what) { state_->probe = std::move(what); }
 

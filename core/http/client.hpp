@@ -55,6 +55,8 @@ class client {
   void stop();
   // Ends what waits in the gate with outcome::cancelled, and whatever is sent later; what is in flight goes on.
   void drain();
+  // Asked by whoever waits in send_and_wait(): once true, drain(). Before the first send(); thread-safe.
+  void drain_when(std::function<bool()> stopping);
   // The cheap request that asks whether the server is back, after the breaker's pause. Before the first send().
   void probe_with(http::request what);
 
