@@ -18,7 +18,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
     auto const again = parse_record(record);
     // Escapes may make it longer than a lock file's text is ever read.
     if (!again && record.size() <= 4096) std::abort();
-    if (again && (again->pid != holder->pid || again->since != holder->since || again->run != holder->run)) std::abort();
+    if (again && (again->pid != holder->pid || again->since != holder->since || again->run != holder->run))
+      std::abort();
   }
   auto const url = normalised_url(text);
   if (normalised_url(url) != url) std::abort();
