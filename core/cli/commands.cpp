@@ -80,6 +80,14 @@ base::result<void> open_state(setup& ready, state& out) {
 
 // Which run to finish. Nothing to do: the exit code.
 std::optional<int> choose_run(arguments const& args, setup& ready, store::journal& journal) {
+  auto const nothing = [&](std::string const& why) {
+    std::cerr << "nothing to resume: " << why << "\n";
+    if (args.output == "json")
+      std::cout << nlohmann::ordered_json{{"weir", version}, {"command", "resume"}, {"exit_code", 0}, {"resumes", nullptr}}
+                       .dump(2)
+                << "\n";
+    return exit_code::done;
+  };
   auto const& url = ready.settings.netbox.url;
   auto unfinished = journal.unfinished(url);
   if (!unfinished) {
@@ -89,8 +97,7 @@ std::optional<int> choose_run(arguments const& args, setup& ready, store::journa
   std::erase_if(*unfinished, [&](auto const& r) { return r.id == ready.options.run_id; });
   if (args.run.empty()) {
     if (unfinished->empty()) {
-      std::cerr << "nothing to resume: no run is unfinished\n";
-      return exit_code::done;
+      return nothing("no run is unfinished");
     }
     ready.options.resumes = unfinished->front().id;
     return {};
@@ -106,8 +113,7 @@ std::optional<int> choose_run(arguments const& args, setup& ready, store::journa
     return exit_code::usage;
   }
   if (std::none_of(unfinished->begin(), unfinished->end(), [&](auto const& r) { return r.id == found->id; })) {
-    std::cerr << "nothing to resume: run " << found->id << " is " << store::name(found->state) << "\n";
-    return exit_code::done;
+    return nothing("run " + found->id + " is " + std::string(store::name(found->state)));
   }
   ready.options.resumes = found->id;
   return {};

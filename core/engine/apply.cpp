@@ -163,6 +163,12 @@ void apply::requeue(list l) {
 
 namespace {
 
+// NetBox's and PostgreSQL's ways to say that a unique key is taken.
+bool is_there(std::string const& message) {
+  return message.find("already exists") != std::string::npos || message.find("must be unique") != std::string::npos ||
+         message.find("must make a unique set") != std::string::npos;
+}
+
 store::object_record record(std::size_t position, store::batch_state state, std::string reason = {}, object_id id = 0) {
   store::object_record r;
   r.position = position;
@@ -300,7 +306,7 @@ void apply::landed(std::uint64_t number, list const& l, http::reply const& reply
   doubtful_.push_back(std::move(d));
 }
 
-void apply::refused(list l, netbox::blame const& blame, batch_result& result) {
+void apply::refused(std::uint64_t number, list l, netbox::blame const& blame, batch_result& result) {
   std::map<std::size_t, std::string> named;  // index ► message
   for (auto const& [index, message] : blame.by_index)
     if (index < l.items.size()) named[index] = message;
@@ -311,6 +317,22 @@ void apply::refused(list l, netbox::blame const& blame, batch_result& result) {
   if (named.empty()) return split(std::move(l), blame.detail, result, sent);
   result.state = store::batch_state::failed;
   result.reason = blame.detail;
+  // What was not there when it was read, and is now: another writer was quicker. Whether it is what is wanted is looked up.
+  bool const lost_race = l.items.front()->what == action::create && l.doubts < most_doubts &&
+                         std::any_of(named.begin(), named.end(), [](auto const& n) { return is_there(n.second); });
+  if (lost_race) {
+    doubtful d{number, std::move(l), outcome::lost_race, {}};
+    ++d.what.doubts;
+    for (auto const& [i, message] : named) {
+      if (is_there(message)) continue;
+      fail(*d.what.items[i], message);
+      d.known.push_back(record(i, store::batch_state::failed, message));
+      d.what.items[i] = nullptr;
+    }
+    result.state = store::batch_state::unknown;
+    doubtful_.push_back(std::move(d));
+    return;
+  }
   list good{{}, l.doubts, l.parents};
   for (std::size_t i = 0; i < l.items.size(); ++i) {
     auto const found = named.find(i);
@@ -357,7 +379,7 @@ batch_result apply::answered(std::uint64_t number, http::answer const& got) {
       landed(number, l, got.reply, result);
       break;
     case outcome::data:
-      refused(std::move(l), netbox::parse_blame(got.reply.body), result);
+      refused(number, std::move(l), netbox::parse_blame(got.reply.body), result);
       break;
     case outcome::too_large:
     case outcome::server_fault: {
@@ -440,6 +462,8 @@ batch_result apply::looked_up(std::uint64_t number,
   auto d = std::move(*at);
   doubtful_.erase(at);
   result.objects = std::move(d.known);
+  bool const partly_failed = std::any_of(result.objects.begin(), result.objects.end(),
+                                         [](auto const& o) { return o.state == store::batch_state::failed; });
   list again{{}, d.what.doubts, d.what.parents};
   for (std::size_t i = 0; i < d.what.items.size(); ++i) {
     auto const* c = d.what.items[i];
@@ -456,9 +480,9 @@ batch_result apply::looked_up(std::uint64_t number,
       result.objects.push_back(record(i, store::batch_state::done, "found by looking it up", there->second));
     }
   }
-  result.state = again.items.empty() ? store::batch_state::done
-                 : !found            ? store::batch_state::unknown
-                                     : store::batch_state::failed;
+  result.state = !found && !again.items.empty()         ? store::batch_state::unknown
+                 : again.items.empty() && !partly_failed ? store::batch_state::done
+                                                         : store::batch_state::failed;
   if (!again.items.empty())
     result.reason = found ? std::to_string(again.items.size()) + " of its objects are not in NetBox" : "no answer";
   if (found)

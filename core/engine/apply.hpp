@@ -36,7 +36,8 @@ struct batch_result {
   std::vector<store::object_record> objects;  // by position: state, reason, netbox_id
 };
 
-// A POST without a usable answer: whether NetBox carried it out must be found out before anything else is sent.
+// A POST without a usable answer, or whose objects somebody else made a moment before: what NetBox has of them must be
+// found out before anything else is sent.
 struct doubt {
   std::uint64_t number = 0;
   netbox::kind const* kind = nullptr;
@@ -124,7 +125,7 @@ class apply {
   void done(change const& c);
   void requeue(list l);
   void split(list l, std::string const& message, batch_result& result, std::vector<change const*> const& sent);
-  void refused(list l, netbox::blame const& blame, batch_result& result);
+  void refused(std::uint64_t number, list l, netbox::blame const& blame, batch_result& result);
   void landed(std::uint64_t number, list const& l, http::reply const& reply, batch_result& result);
   void defer_all(list const& l);
   std::optional<std::string> body_of(list& l, std::string const& marker);

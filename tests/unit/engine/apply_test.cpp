@@ -157,6 +157,49 @@ TEST(apply, an_unknown_outcome_is_looked_up_before_anything_is_sent_again) {
   EXPECT_EQ(s.requests, 1u);
 }
 
+TEST(apply, what_another_writer_made_a_moment_before_is_looked_up_and_taken) {
+  apply_lab l(5);
+  auto m = l.machine();
+  auto first = m.next();
+  auto const refusal = answer(
+      outcome::data, 400,
+      {{"detail", "2 of 5 objects could not be created."},
+       {"errors",
+        {{{"index", 1}, {"errors", {{"__all__", {"VM Backup with this Storage, Volume ID already exists."}}}}},
+         {{"index", 3}, {"errors", {{"size", {"is bad"}}}}}}}});
+  EXPECT_EQ(m.answered(first->number, refusal).state, store::batch_state::unknown);
+  ASSERT_TRUE(m.wants_lookup());
+  EXPECT_EQ(m.wants_lookup()->after, outcome::lost_race);
+  auto const result = m.looked_up(first->number, {{{json::array({1, "v1"}).dump(), object_id{77}}}});
+  EXPECT_EQ(result.state, store::batch_state::failed);
+  server s;
+  run(m, s);
+  EXPECT_EQ(s.rows.size(), 3u);
+  EXPECT_EQ(m.outcomes().at(backups).created, 4u);
+  ASSERT_EQ(m.failures().size(), 1u);
+  EXPECT_EQ(m.failures()[0].label, "v3");
+}
+
+TEST(apply, a_key_that_is_taken_by_something_else_fails_with_netboxs_words) {
+  apply_lab l(1);
+  auto m = l.machine();
+  auto const taken = answer(outcome::data, 400,
+                            {{"detail", "1 of 1"}, {"errors", {{{"index", 0}, {"errors", {{"name", {"already exists."}}}}}}}});
+  std::size_t requests = 0;
+  while (!m.finished()) {
+    if (auto const d = m.wants_lookup()) {
+      m.looked_up(d->number, std::unordered_map<std::string, object_id>{});
+      continue;
+    }
+    auto r = m.next();
+    ASSERT_TRUE(r);
+    ASSERT_LE(++requests, 5u);
+    m.answered(r->number, taken);
+  }
+  ASSERT_EQ(m.failures().size(), 1u);
+  EXPECT_EQ(m.failures()[0].message, "name: already exists.");
+}
+
 TEST(apply, what_a_look_up_does_not_find_is_sent_again) {
   apply_lab l(50);
   auto m = l.machine();
