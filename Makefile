@@ -31,8 +31,10 @@ test-netbox: build ## the tests against a real NetBox (PostgreSQL, Redis, NetBox
 	tests/netbox/netbox-lab install
 	ctest --preset netbox --no-tests=error --verbose
 
-bench: build ## requests, time and memory of syncs against the simulators
-	python3 tests/bench/sync.py --weir $(BUILD)/weir --sim $(BUILD)/weir-sim
+bench: build ## requests, time and memory of syncs against the simulators, and what the journal costs
+	cmake --preset $(PRESET) -DWEIR_BUILD_BENCH=ON
+	cmake --build --preset $(PRESET) --target bench_journal
+	python3 tests/bench/sync.py --weir $(BUILD)/weir --sim $(BUILD)/weir-sim --journal-bench $(BUILD)/tests/bench_journal
 
 format: ## clang-format over all sources
 	@scripts/install-packages format
