@@ -70,6 +70,12 @@ std::chrono::milliseconds view::duration() const {
   return std::chrono::milliseconds(std::llround(parse_duration(effective().text).value_or(0)));
 }
 
+std::pair<double, double> view::range() const {
+  auto const n = effective();
+  if (n.is != yaml::node::form::list) return {resolve(n).number, resolve(n).number};
+  return {resolve(n.children.at(0)).number, resolve(n.children.at(1)).number};
+}
+
 std::vector<view> view::children() const {
   std::vector<view> out;
   if (!present()) return out;
@@ -110,7 +116,7 @@ void checker::complain(view const& v, std::string summary, std::string detail, s
 
 void checker::complain_at_key(view const& v, std::string summary, std::string detail) {
   yaml::mark at;
-  if (v.node() != nullptr) at = v.node()->key_at;
+  if (v.node() != nullptr) at = v.node()->key_at.line != 0 ? v.node()->key_at : v.node()->at;
   errors_.push_back(doc_.complain(at, std::move(summary), std::move(detail)));
 }
 
@@ -191,6 +197,33 @@ void checker::check_list(view const& v) {
   }
 }
 
+void checker::check_maps(view const& v) {
+  if (v.node()->children.empty()) return complain(v, v.path() + " is an empty list", std::string(v.key()->help));
+  for (std::size_t i = 0; i < v.node()->children.size(); ++i) {
+    auto const& child = v.node()->children[i];
+    view const item(this, &child, v.pattern_, v.path() + "[" + std::to_string(i) + "]");
+    if (resolve(child).is == scalar::kind::map)
+      check_children(item);
+    else
+      complain(item, item.path() + " must be a map of keys, is " + describe(child), std::string(v.key()->help));
+  }
+}
+
+void checker::check_pair(view const& v) {
+  auto const& n = *v.node();
+  auto const is_number = [](yaml::node const& x) {
+    auto const value = resolve(x);
+    return (value.is == scalar::kind::integer || value.is == scalar::kind::number) && !std::isnan(value.number);
+  };
+  if (n.children.size() != 2 || !is_number(n.children[0]) || !is_number(n.children[1]))
+    return complain(v, v.path() + " must be " + std::string(schema::describe(v.key()->type)), "such as [0, 1]");
+  auto const [low, high] = v.range();
+  if (low > high)
+    return complain(v, v.path() + " has its lowest value above its highest", "the lower one comes first: [0, 1]");
+  for (auto const& x : n.children)
+    if (!bad(&n)) check_range(v, resolve(x).number, base::shorten(x.text, 40));
+}
+
 void checker::check_range(view const& v, double value, std::string const& is) {
   auto const& row = *v.key();
   if (value >= row.min && value <= row.max) return;
@@ -246,6 +279,14 @@ void checker::check(view const& v) {
       if (value.is != kind::list)
         return wrong(value.is == kind::text ? std::string("write it in brackets: [ … ]") : std::string(row.help));
       return check_list(v);
+    case type::map_list:
+      if (value.is != kind::list) return wrong("write each as '- {…}'");
+      return check_maps(v);
+    case type::range:
+      if (value.is == kind::list) return check_pair(v);
+      if (!number || std::isnan(value.number))
+        return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
+      return check_range(v, value.number, base::shorten(n.text, 40));
     case type::boolean:
       if (value.is != kind::boolean) return wrong("YAML 1.2 knows true and false, without quotes");
       return;

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/config/schema.hpp"
@@ -28,6 +29,7 @@ class view {
   double number() const;
   std::chrono::milliseconds duration() const;
   std::string text() const;
+  std::pair<double, double> range() const;  // of one number: twice the same
   std::vector<view> children() const;  // of a map or a list, the wrong ones left out
 
  private:
@@ -63,6 +65,8 @@ class checker {
   void check(view const& v);
   void check_children(view const& v);
   void check_list(view const& v);
+  void check_maps(view const& v);
+  void check_pair(view const& v);
   void check_range(view const& v, double value, std::string const& is);
   void unknown(view const& parent, yaml::node const& child);
 

@@ -80,6 +80,60 @@ std::vector<key> const& table() {
     {.in = profile, .path = "timeouts", .type = type::map, .help = "Deadlines of a request to NetBox."},
     {.in = profile, .path = "timeouts.request_s", .type = type::number, .default_value = "120", .min = 0.1, .max = 3600, .help = "A whole request, in seconds."},
     {.in = profile, .path = "timeouts.connect_s", .type = type::number, .default_value = "10", .min = 0.1, .max = 300, .help = "Until a connection stands, in seconds."},
+
+    {.in = scenario, .path = "description", .type = type::text, .help = "What it shows, in one line."},
+    {.in = scenario, .path = "seed", .type = type::integer, .default_value = "1", .min = 0, .max = 1e15, .help = "What is random follows from it; --seed wins."},
+    {.in = scenario, .path = "start_s", .type = type::number, .default_value = "0", .min = 0, .max = 3600, .help = "When weir begins, in seconds."},
+    {.in = scenario, .path = "netbox", .type = type::map, .help = "The NetBox: processes, cores, database connections, costs."},
+    {.in = scenario, .path = "netbox.workers", .type = type::integer, .default_value = "3", .min = 1, .max = 64, .help = "gunicorn's processes; each uses one core at most."},
+    {.in = scenario, .path = "netbox.threads", .type = type::integer, .default_value = "3", .min = 1, .max = 256, .help = "gunicorn's threads in each process; each may hold a database connection."},
+    {.in = scenario, .path = "netbox.cores", .type = type::number, .default_value = "2", .min = 0.1, .max = 256, .help = "Cores that NetBox may use."},
+    {.in = scenario, .path = "netbox.next_core", .type = type::number, .default_value = "0.65", .min = 0, .max = 1, .help = "What each core after the first adds."},
+    {.in = scenario, .path = "netbox.connections", .type = type::integer, .default_value = "97", .min = 1, .max = 10000, .help = "max_connections less those reserved (usually 3) and those of other programs."},
+    {.in = scenario, .path = "netbox.conn_max_age_s", .type = type::number, .default_value = "300", .min = 0, .max = 86400, .help = "CONN_MAX_AGE of NetBox's configuration."},
+    {.in = scenario, .path = "netbox.proxy_timeout_s", .type = type::number, .default_value = "60", .min = 0, .max = 3600, .help = "After it the proxy answers 504 while NetBox goes on; 0: no proxy."},
+    {.in = scenario, .path = "netbox.jitter", .type = type::number, .default_value = "0.1", .min = 0, .max = 0.9, .help = "By what share the work of requests differs."},
+    {.in = scenario, .path = "netbox.costs", .type = type::map, .help = "What requests take on an idle core, in milliseconds."},
+    {.in = scenario, .path = "netbox.costs.read_base", .type = type::number, .default_value = "100", .min = 0.1, .max = minute, .help = "Of a read, in milliseconds."},
+    {.in = scenario, .path = "netbox.costs.read_object", .type = type::number, .default_value = "0.6", .min = 0, .max = minute, .help = "Of each object that is read, in milliseconds."},
+    {.in = scenario, .path = "netbox.costs.write_base", .type = type::number, .default_value = "45", .min = 0.1, .max = minute, .help = "Of a write, in milliseconds."},
+    {.in = scenario, .path = "netbox.costs.write_object", .type = type::number, .default_value = "23", .min = 0, .max = minute, .help = "Of each object that is written, in milliseconds."},
+    {.in = scenario, .path = "netbox.costs.db_error", .type = type::number, .default_value = "19", .min = 0.1, .max = minute, .help = "Of a request that finds no database connection, in milliseconds."},
+    {.in = scenario, .path = "users", .type = type::map, .help = "Other people's requests."},
+    {.in = scenario, .path = "users.per_second", .type = type::number, .default_value = "0", .min = 0, .max = 1000, .help = "How many, on average; they come at random."},
+    {.in = scenario, .path = "users.work_ms", .type = type::number, .default_value = "150", .min = 0.1, .max = minute, .help = "What one of them takes on an idle core."},
+    {.in = scenario, .path = "work", .type = type::map_list, .required = true, .help = "What weir is to write, one kind after the other."},
+    {.in = scenario, .path = "work.kind", .type = type::text, .required = true, .help = "Its name, such as guests."},
+    {.in = scenario, .path = "work.objects", .type = type::integer, .min = 1, .max = 1e6, .required = true, .help = "How many are created."},
+    {.in = scenario, .path = "work.factor", .type = type::number, .default_value = "1", .min = 0.01, .max = 100, .help = "How many times as long as netbox.costs say such an object takes."},
+    {.in = scenario, .path = "work.write_base_ms", .type = type::number, .min = 0.1, .max = minute, .help = "Of a write of this kind, instead of netbox.costs.write_base."},
+    {.in = scenario, .path = "work.write_object_ms", .type = type::number, .min = 0, .max = minute, .help = "Of each object of this kind, instead of netbox.costs.write_object."},
+    {.in = scenario, .path = "events", .type = type::map_list, .help = "Stretches of time in which something is different."},
+    {.in = scenario, .path = "events.what", .type = type::text, .required = true,
+     .allowed = {"neighbour", "burst", "database_down", "web_down", "bad_gateway", "bad_gateway_after", "slow", "hang", "too_many"},
+     .help = "What is different."},
+    {.in = scenario, .path = "events.from_s", .type = type::number, .min = 0, .max = 86400, .required = true, .help = "Its beginning, in seconds."},
+    {.in = scenario, .path = "events.to_s", .type = type::number, .min = 0, .max = 86400, .required = true, .help = "Its end, in seconds."},
+    {.in = scenario, .path = "events.amount", .type = type::number, .min = 0, .max = 10000, .help = "neighbour: database connections it wants; burst: requests in flight; too_many: seconds of Retry-After."},
+    {.in = scenario, .path = "events.factor", .type = type::number, .min = 1, .max = 1000, .help = "slow: how many times as long everything takes."},
+    {.in = scenario, .path = "events.share", .type = type::number, .default_value = "0.5", .min = 0, .max = 1, .help = "neighbour: of a core, that each of its connections keeps busy."},
+    {.in = scenario, .path = "expect", .type = type::named_map, .help = "By profile, in which ranges its figures shall lie."},
+    {.in = scenario, .path = "expect.*", .type = type::map, .help = "The figures of one profile."},
+    {.in = scenario, .path = "expect.*.seconds", .type = type::range, .min = 0, .help = "Until weir has ended."},
+    {.in = scenario, .path = "expect.*.requests", .type = type::range, .min = 0, .help = "Attempts, reads and probes included."},
+    {.in = scenario, .path = "expect.*.done", .type = type::range, .min = 0, .help = "Objects."},
+    {.in = scenario, .path = "expect.*.deferred", .type = type::range, .min = 0, .help = "Objects that are left to weir resume."},
+    {.in = scenario, .path = "expect.*.lost", .type = type::range, .min = 0, .help = "Objects that weir believes done and NetBox has not."},
+    {.in = scenario, .path = "expect.*.refused", .type = type::range, .min = 0, .help = "Requests that NetBox refused for lack of capacity."},
+    {.in = scenario, .path = "expect.*.refused_percent", .type = type::range, .min = 0, .max = 100, .help = "The same of all requests."},
+    {.in = scenario, .path = "expect.*.errors_percent", .type = type::range, .min = 0, .max = 100, .help = "Requests that were refused or got no usable answer."},
+    {.in = scenario, .path = "expect.*.retries", .type = type::range, .min = 0, .help = "Requests that were sent again."},
+    {.in = scenario, .path = "expect.*.peak_in_flight", .type = type::range, .min = 0, .help = "Of weir's requests."},
+    {.in = scenario, .path = "expect.*.peak_connections", .type = type::range, .min = 0, .help = "Of the database, everybody's."},
+    {.in = scenario, .path = "expect.*.highest_limit", .type = type::range, .min = 0, .help = "Of requests in flight."},
+    {.in = scenario, .path = "expect.*.longest_gap_ms", .type = type::range, .min = 0, .help = "Between two requests, added by weir on top of the profile's pauses."},
+    {.in = scenario, .path = "expect.*.breaker_opened", .type = type::range, .min = 0, .help = "How often weir stopped sending altogether."},
+    {.in = scenario, .path = "expect.*.starved", .type = type::range, .min = 0, .help = "How often weir took NetBox's pool for starved."},
   };
   return rows;
 }
@@ -124,6 +178,8 @@ std::string_view describe(type t) {
   switch (t) {
     case type::map:
       return "a map of keys";
+    case type::map_list:
+      return "a list of maps";
     case type::named_map:
       return "a map of names";
     case type::options:
@@ -144,6 +200,8 @@ std::string_view describe(type t) {
       return "a whole number";
     case type::number:
       return "a number";
+    case type::range:
+      return "a number or [lowest, highest]";
     case type::duration:
       return "a duration";
     case type::integer_or_map:

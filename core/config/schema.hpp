@@ -9,10 +9,11 @@
 
 namespace weir::config::schema {
 
-enum class document { configuration, profile };
+enum class document { configuration, profile, scenario };
 
 enum class type {
   map,        // the children in the table
+  map_list,   // a list of such maps
   named_map,  // names of the user's own; the children stand under "*"
   options,    // whatever the stage's own schema allows; empty is allowed
   text,
@@ -23,6 +24,7 @@ enum class type {
   boolean,
   integer,
   number,
+  range,           // a number, or [low, high]
   duration,        // "500ms", "30s", "5m", "1h"; a plain number is seconds
   integer_or_map,  // an integer, or the children in the table
   fingerprint,     // 32 bytes in hexadecimal, with or without colons
