@@ -208,6 +208,15 @@ std::string aligned(std::vector<std::vector<std::string>> const& rows, std::set<
   return out;
 }
 
+// JSON as people read it: {"GET":12,"POST":3} is "GET 12, POST 3".
+std::string in_words(ordered_json const& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_object()) return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  std::vector<std::string> parts;
+  for (auto const& [key, of] : value.items()) parts.push_back(key + " " + in_words(of));
+  return base::join(parts);
+}
+
 // --- the two forms
 
 int complained(base::error const& e) {
@@ -362,10 +371,7 @@ int show(store::journal const& journal, arguments const& args) {
   if (!r.resumes.empty()) facts.push_back({"finishes", "run " + r.resumes});
   auto const summary = parsed_or_null(r.summary_json);
   if (summary.is_object())
-    for (auto const& [key, value] : summary.items())
-      facts.push_back(
-          {key, line_of(value.is_string() ? value.get<std::string>()
-                                          : value.dump(-1, ' ', false, ordered_json::error_handler_t::replace))});
+    for (auto const& [key, value] : summary.items()) facts.push_back({key, line_of(in_words(value))});
   auto text = aligned(facts, {});
 
   if (!stages->empty()) {

@@ -138,12 +138,13 @@ state_dir: "{self.state}"
             self.assertRegex(text, re.compile("^" + line + "$", re.M))
         self.assertNotIn("vm-1", text)
 
-    def test_show_by_a_beginning(self):
+    def test_show_others(self):
         self.fill()
         self.assertRegex(self.history("show", "bbbb0003").stdout, r"run +bbbb0003  interrupted\n")
         self.assertRegex(self.history("show", "cccc0006").stdout, r"finishes +run aaaa0002\n(.*\n)*\nIt is at work: pid \d+ on ")
         self.assertNotIn("weir resume", self.history("show", "aaaa0001").stdout)
-        self.assertIn("aaaa0001", self.history("show", "aaaa0001").stdout)
+        self.assertRegex(self.history("show", "aaaa0001").stdout, r"\nrequests +POST 20\npeak_in_flight +1\n")
+        self.assertRegex(self.history("show", "cccc0005").stdout, r"\nNetBox +https://other\.example\n")
         several = self.history("show", "aaaa", expect=EXIT_USAGE)
         self.assertRegex(several.stderr, r"aaaa0002.*aaaa0001")
 
