@@ -1,6 +1,8 @@
 find_package(CURL REQUIRED)
+find_package(fmt REQUIRED)
 weir_tests(sim netbox LIBRARIES weir_sim nlohmann_json::nlohmann_json)
 weir_tests(sim load LIBRARIES weir_sim)
 weir_tests(sim proxmox LIBRARIES weir_sim nlohmann_json::nlohmann_json CURL::libcurl)
 weir_tests(sim runs LIBRARIES weir_engine weir_sim nlohmann_json::nlohmann_json)
 add_dependencies(sim_runs nodes virtual-machines backups)
+weir_tests(sim virtual LIBRARIES weir_engine weir_sim nlohmann_json::nlohmann_json fmt::fmt)
