@@ -62,7 +62,7 @@ base::result<void> open_state(setup& ready, state& out) {
   if (!journal) return journal.error();
   store::lock_holder me;
   me.run = ready.options.run_id;
-  me.command = "weir " + ready.options.command;
+  me.command = ready.options.command;
   char name[256] = {};
   if (gethostname(name, sizeof name - 1) == 0) me.host = name;
   me.pid = getpid();

@@ -317,7 +317,8 @@ void apply::refused(std::uint64_t number, list l, netbox::blame const& blame, ba
   if (named.empty()) return split(std::move(l), blame.detail, result, sent);
   result.state = store::batch_state::failed;
   result.reason = blame.detail;
-  // What was not there when it was read, and is now: another writer was quicker. Whether it is what is wanted is looked up.
+  // What was not there when it was read, and is now: another writer was quicker. Whether it is what is wanted is looked
+  // up.
   bool const lost_race = l.items.front()->what == action::create && l.doubts < most_doubts &&
                          std::any_of(named.begin(), named.end(), [](auto const& n) { return is_there(n.second); });
   if (lost_race) {
@@ -480,7 +481,7 @@ batch_result apply::looked_up(std::uint64_t number,
       result.objects.push_back(record(i, store::batch_state::done, "found by looking it up", there->second));
     }
   }
-  result.state = !found && !again.items.empty()         ? store::batch_state::unknown
+  result.state = !found && !again.items.empty()          ? store::batch_state::unknown
                  : again.items.empty() && !partly_failed ? store::batch_state::done
                                                          : store::batch_state::failed;
   if (!again.items.empty())

@@ -33,6 +33,7 @@ void starvation::alone(clock::time_point now, bool refused, clock::duration late
     }
     return;
   }
+  if (!refused) return;  // it is said when it hurts, not when it is over
   auto const count =
       static_cast<std::size_t>(std::count_if(last_.begin(), last_.end(), [](sample const& s) { return s.refused; }));
   if (count < needed) return;

@@ -161,12 +161,12 @@ TEST(apply, what_another_writer_made_a_moment_before_is_looked_up_and_taken) {
   apply_lab l(5);
   auto m = l.machine();
   auto first = m.next();
-  auto const refusal = answer(
-      outcome::data, 400,
-      {{"detail", "2 of 5 objects could not be created."},
-       {"errors",
-        {{{"index", 1}, {"errors", {{"__all__", {"VM Backup with this Storage, Volume ID already exists."}}}}},
-         {{"index", 3}, {"errors", {{"size", {"is bad"}}}}}}}});
+  auto const refusal =
+      answer(outcome::data, 400,
+             {{"detail", "2 of 5 objects could not be created."},
+              {"errors",
+               {{{"index", 1}, {"errors", {{"__all__", {"VM Backup with this Storage, Volume ID already exists."}}}}},
+                {{"index", 3}, {"errors", {{"size", {"is bad"}}}}}}}});
   EXPECT_EQ(m.answered(first->number, refusal).state, store::batch_state::unknown);
   ASSERT_TRUE(m.wants_lookup());
   EXPECT_EQ(m.wants_lookup()->after, outcome::lost_race);
@@ -183,8 +183,9 @@ TEST(apply, what_another_writer_made_a_moment_before_is_looked_up_and_taken) {
 TEST(apply, a_key_that_is_taken_by_something_else_fails_with_netboxs_words) {
   apply_lab l(1);
   auto m = l.machine();
-  auto const taken = answer(outcome::data, 400,
-                            {{"detail", "1 of 1"}, {"errors", {{{"index", 0}, {"errors", {{"name", {"already exists."}}}}}}}});
+  auto const taken =
+      answer(outcome::data, 400,
+             {{"detail", "1 of 1"}, {"errors", {{{"index", 0}, {"errors", {{"name", {"already exists."}}}}}}}});
   std::size_t requests = 0;
   while (!m.finished()) {
     if (auto const d = m.wants_lookup()) {

@@ -115,6 +115,35 @@ TEST_F(client, repeats_what_may_be_repeated) {
   EXPECT_EQ(n.in_flight, 0u);
 }
 
+// Refused for lack of a connection although nothing else of ours is in flight: said once, with the cure, and not given
+// up.
+TEST_F(client, names_a_starved_pool_and_goes_on) {
+  auto l = fast(2);
+  l.backoff_base = l.backoff_cap = milliseconds(1500);  // it takes 2 s to be told from a burst of somebody else's
+  l.control = throttle::control::adaptive;
+  l.max_in_flight = 1;
+  std::deque<http::reply> answers;
+  auto const refused =
+      status(500, R"({"error":"FATAL:  sorry, too many clients already","exception":"OperationalError"})");
+  for (int i = 0; i < 16; ++i) {
+    answers.push_back(refused);
+    if (i % 4 == 3) answers.push_back(status(200, "[]"));  // a share gets through
+  }
+  auto& c = make(answers, l);
+  std::vector<throttle::event::what> said;
+  c.on_event([&](throttle::event const& e, throttle::throttle_state const&) {
+    if (e.kind != throttle::event::what::limit) said.push_back(e.kind);
+  });
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(c.send_and_wait(ask("http://h/api/x/", method::post)).outcome, outcome::ok);
+  auto const text = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(said, (std::vector{throttle::event::what::starved}));
+  EXPECT_NE(text.find("poisoned"), std::string::npos) << text;
+  EXPECT_NE(text.find("restart NetBox's workers"), std::string::npos) << text;
+  EXPECT_EQ(c.adaptation().refused, 16u);
+  EXPECT_EQ(c.adaptation().breaker_opened, 0u);
+}
+
 TEST_F(client, leaves_a_post_that_may_have_been_committed_to_its_caller) {
   for (auto const& r : {broken(failure::timeout, true), broken(failure::cut, true), broken(failure::malformed, true),
                         broken(failure::other, true), status(502), status(504)}) {
