@@ -117,6 +117,16 @@ parsed parse(int argc, char const* const* argv) {
   add_output_options(*history, a);
   auto* show = history->add_subcommand("show", "One run; takes the options of 'history'")->fallthrough();
   show->add_option("RUN", a.history_run, "Its id, or the beginning of it")->required();
+  auto* throttle = app.add_subcommand("throttle", "Try the throttle before it meets the real NetBox");
+  throttle->require_subcommand(1);
+  auto* simulate = throttle->add_subcommand(
+      "simulate", "Run weir's throttle against a described NetBox: a table and a picture of what each profile would do");
+  simulate->add_option("SCENARIO", a.scenario, "A YAML file, or the name of a shipped scenario")->required();
+  simulate->add_option("-p,--profile", a.profiles, "Only this profile, a name or a YAML file; may be repeated")
+      ->take_all();
+  simulate->add_option("--svg", a.svg_file, "Draw the course of it into this file");
+  simulate->add_option("--seed", a.seed, "Instead of the scenario's: another draw of what is random");
+  add_output_options(*simulate, a);
   auto* show_version = app.add_subcommand("version", "Print the version");
 
   auto const chosen = [&] {
@@ -128,6 +138,7 @@ parsed parse(int argc, char const* const* argv) {
     if (profiles->parsed()) return command::profiles;
     if (validate->parsed()) return command::validate;
     if (history->parsed()) return command::history;
+    if (simulate->parsed()) return command::simulate;
     if (show_version->parsed()) return command::version;
     return command::none;
   };

@@ -1,5 +1,6 @@
 // The command line, parsed. arguments.cpp is the one file with CLI11.
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -7,7 +8,7 @@
 namespace weir::cli {
 
 struct arguments {
-  enum class command { none, sync, resume, plan, demo, stages, profiles, validate, history, version };
+  enum class command { none, sync, resume, plan, demo, stages, profiles, validate, history, simulate, version };
   command what = command::none;
   std::string config_file;  // empty: the user's, then the system's
   std::optional<std::string> profile;
@@ -18,8 +19,10 @@ struct arguments {
   bool detailed_exitcode = false;
   std::string run;  // resume: its id, or the beginning of one; empty: the last unfinished
   std::optional<double> max_duration_s;
-  std::string scenario;  // throttle simulate: a YAML file
+  std::string scenario;               // throttle simulate: a YAML file, or a shipped one's name
+  std::vector<std::string> profiles;  // to compare; empty: all that are found
   std::string svg_file;
+  std::optional<std::uint64_t> seed;
   std::string color = "auto";  // auto, always, never
   std::string history_run;     // of 'history show'; empty: the list
   std::string state_dir;       // empty: the configuration's

@@ -4,6 +4,7 @@
 #include "core/cli/commands.hpp"
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/history.hpp"
+#include "core/cli/throttle_simulate.hpp"
 
 int main(int argc, char** argv) {
   using namespace weir::cli;
@@ -25,6 +26,8 @@ int main(int argc, char** argv) {
         return demo(line.args);
       case arguments::command::history:
         return history(line.args);
+      case arguments::command::simulate:
+        return simulate_throttle(line.args);
       case arguments::command::version:
         return show_version();
       case arguments::command::none:

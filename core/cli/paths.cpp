@@ -26,6 +26,7 @@ places find_places(std::map<std::string, std::string> const& environment) {
   if (fs::exists(own / "CMakeCache.txt", ignored)) {
     out.plugins.push_back(own / "stages");
     out.profiles.push_back(own / "profiles");
+    out.scenarios.push_back(own / "scenarios");
     return out;
   }
   auto const prefix = own.parent_path();
@@ -33,6 +34,8 @@ places find_places(std::map<std::string, std::string> const& environment) {
   if (prefix != "/usr/local") out.plugins.emplace_back("/usr/local/lib/weir/stages");
   out.profiles.emplace_back("/etc/weir/profiles");
   out.profiles.push_back(prefix / WEIR_DATADIR / "weir" / "profiles");
+  out.scenarios.emplace_back("/etc/weir/scenarios");
+  out.scenarios.push_back(prefix / WEIR_DATADIR / "weir" / "scenarios");
   return out;
 }
 

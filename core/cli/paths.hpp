@@ -9,6 +9,7 @@ namespace weir::cli {
 
 struct places {
   std::vector<std::filesystem::path> profiles;
+  std::vector<std::filesystem::path> scenarios;
   std::vector<std::filesystem::path> plugins;
 };
 places find_places(std::map<std::string, std::string> const& environment);
