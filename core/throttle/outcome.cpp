@@ -164,7 +164,9 @@ outcome classify(observation const& seen) {
   bool const whole = seen.status != 0 && !seen.cut && !seen.timed_out;
   if (whole) {
     if (seen.status >= 500) return classify_server_error(seen);
-    return seen.status >= 200 && seen.status < 300 ? outcome::ok : outcome::data;
+    if (seen.status < 200 || seen.status >= 300) return outcome::data;
+    // A page (of a proxy's, or a login) in place of NetBox's word on a write: whoever reads finds out by himself.
+    return seen.verb != method::get && contains(seen.content_type, "html") ? outcome::unknown : outcome::ok;
   }
   if (!seen.request_sent && seen.status == 0) return outcome::unreachable;
   if (seen.cut && seen.connection_reused && !seen.reply_started && seen.status == 0) return outcome::stale;

@@ -126,6 +126,20 @@ TEST(classify, an_answer_that_is_not_whole) {
   EXPECT_EQ(classify(refused), outcome::credentials) << "the status is known, and nothing was committed";
 }
 
+TEST(classify, a_page_is_no_answer_to_a_write) {
+  auto page = answered(200, "<html><title>Sign in</title></html>");
+  page.content_type = "text/html; charset=utf-8";
+  EXPECT_EQ(classify(page), outcome::ok) << "a read, which finds that it is no JSON";
+  for (auto const verb : {method::post, method::patch, method::put, method::del}) {
+    page.verb = verb;
+    EXPECT_EQ(classify(page), outcome::unknown);
+  }
+  auto written = answered(200, "[]");
+  written.verb = method::patch;
+  written.content_type = "application/json";
+  EXPECT_EQ(classify(written), outcome::ok);
+}
+
 TEST(may_repeat, only_where_nothing_was_committed_or_twice_is_as_once) {
   auto const all = {outcome::ok,          outcome::overload,  outcome::unknown,     outcome::stale,
                     outcome::unreachable, outcome::lost_race, outcome::too_large,   outcome::data,
