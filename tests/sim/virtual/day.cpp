@@ -228,7 +228,7 @@ day draw_day(std::uint64_t seed) {
   if (random.chance(8)) d.control = throttle::control::observe;
   d.ahead = std::chrono::seconds(random.one_of({0, 0, -90, 600, -86400}));
   d.wanted = draw_source(random, random.between(5, 25), random.between(20, 120));
-  d.first_run_is_quiet = random.chance(40);
+  if (random.chance(40)) d.begins = 900s;
   if (random.chance(15)) {
     d.app.tokens = sim::default_tokens();
     d.app.tokens.front().denied = {"core.objectchange:view"};
@@ -237,7 +237,8 @@ day draw_day(std::uint64_t seed) {
   auto const say = [&](std::string text) { d.story.push_back(std::move(text)); };
   int const things = random.between(0, 6);
   for (int i = 0; i < things; ++i) {
-    auto const from = sim::virtual_time(milliseconds(random.below(40000)));
+    auto const from =
+        std::chrono::floor<sim::virtual_time>(d.begins) + sim::virtual_time(milliseconds(random.below(40000)));
     auto const lasting = [&](int most_s) {
       return sim::virtual_time(milliseconds(random.between(200, most_s * 1000)));
     };
@@ -250,7 +251,7 @@ day draw_day(std::uint64_t seed) {
       say(std::string(words) + " from " + seconds(e.from) + " to " + seconds(e.to));
       return d.load.events.back();
     };
-    switch (random.below(12)) {
+    switch (random.below(14)) {
       case 0:
         window(what::slow, 60, "slow").factor = random.between(2, 12);
         break;
@@ -266,6 +267,9 @@ day draw_day(std::uint64_t seed) {
       case 4:
         random.chance(50) ? window(what::bad_gateway, 30, "502 before")
                           : window(what::bad_gateway_after, 30, "502 after the commit");
+        break;
+      case 9:
+        window(what::neighbour, 40, "a neighbour").amount = random.between(1, d.load.connections);
         break;
       case 5:
         window(what::hang, 10, "nothing is answered");

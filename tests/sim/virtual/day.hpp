@@ -79,7 +79,7 @@ struct day {
   config::profile profile;
   throttle::control control = throttle::control::adaptive;
   source wanted;
-  bool first_run_is_quiet = false;  // NetBox is filled before anything goes wrong
+  instant begins{0};  // what goes wrong; not 0: NetBox is filled by a quiet run before
   std::vector<fault> faults;
   std::vector<std::uint64_t> edits, redis_restarts, gunicorn_restarts;  // at these requests
   std::vector<run_plan> runs;

@@ -270,6 +270,7 @@ host::outcome host::run(run_plan const& plan, source const& wanted) {
 }
 
 void host::check_budget(process& p) {
+  if (day_.control != throttle::control::adaptive) return;
   auto const n = p.client->count();
   auto const a = p.client->adaptation();
   // Each retry follows a failure, and a failure costs a token: 20 at first, a tenth for each success, at most half of

@@ -272,13 +272,14 @@ void life::check_after(host::outcome const& o, std::size_t edits_before) {
       if (f.message.find("already exists") != std::string::npos ||
           f.message.find("must be unique") != std::string::npos)
         problem("sent twice: " + f.kind + " " + f.label + ": " + f.message);
-  check_journal(&o, false);
+  check_journal(&o, now);
 }
 
-void life::check_journal(host::outcome const* last, bool final) {
+// Of the run that has just ended; without one, of all of them, for good.
+void life::check_journal(host::outcome const* last, seen const& now) {
+  bool const final = last == nullptr;
   auto const journal = host_.read_journal();
   auto const runs = journal->runs(1000).value();
-  auto const now = look();
   bool const blind = !day_.app.tokens.empty() && !day_.app.tokens.front().denied.empty();
   for (auto const& r : runs) {
     bool const mine = last && r.id == last->run_id;
@@ -345,7 +346,7 @@ void life::arrive() {
     bool const there = e.field == "tag" ? has_tag(vm->second, e.value) : text(vm->second.at(e.field)) == e.value;
     if (!there) problem(fmt::format("people's {} '{}' of #{} did not survive", e.field, e.value, e.vm));
   }
-  check_journal(nullptr, true);
+  check_journal(nullptr, now);
   auto const journal = host_.read_journal();
   if (bad_guests + bad_backups == 0 && !journal->unfinished(netbox_url).value().empty())
     problem("a run is unfinished although everything is done");
@@ -363,19 +364,24 @@ void life::arrive() {
 }
 
 void life::live() {
+  dice random(day_.seed * 31 + 7);
+  if (day_.begins > 0s) {
+    auto const filled = run({});
+    if (filled.report.fatal) problem("the quiet run failed: " + filled.report.fatal->what);
+    if (line_.now() < day_.begins) line_.pass(day_.begins - line_.now());
+    change(day_.wanted, random);
+  }
+  auto const begin = netbox_.requests();
   for (auto const& f : day_.faults) netbox_.add(f);
-  for (auto const at : day_.edits) netbox_.at_request(at, [this] { edit_something(); });
+  for (auto const at : day_.edits) netbox_.at_request(begin + at, [this] { edit_something(); });
   for (auto const at : day_.redis_restarts)
-    netbox_.at_request(at, [this] {
+    netbox_.at_request(begin + at, [this] {
       netbox_.redis(false);
       line_.at(line_.now() + 8s, 0, [this] { netbox_.redis(true); });
     });
-  for (auto const at : day_.gunicorn_restarts) netbox_.at_request(at, [this] { netbox_.restart(); });
+  for (auto const at : day_.gunicorn_restarts) netbox_.at_request(begin + at, [this] { netbox_.restart(); });
   for (auto const& plan : day_.runs) {
-    if (plan.source_changes) {
-      dice random(day_.seed * 31 + line_.now().count());
-      change(day_.wanted, random);
-    }
+    if (plan.source_changes) change(day_.wanted, random);
     run(plan);
   }
   heal();

@@ -39,7 +39,7 @@ class life {
   seen look();
   void edit_something();
   void check_after(host::outcome const& o, std::size_t edits_before);
-  void check_journal(host::outcome const* last, bool final);
+  void check_journal(host::outcome const* last, seen const& now);
   void problem(std::string text);
 
   timeline line_;
