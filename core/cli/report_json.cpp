@@ -99,6 +99,7 @@ std::string as_json(engine::report const& r, int exit_code) {
   out["source_requests"] = r.source_requests;
   out["peak_in_flight"] = r.peak_in_flight;
   out["throttle"] = to_json(r.throttle);
+  out["throttle"]["retried"] = r.retried;
   if (!r.resumes.empty()) out["resumes"] = r.resumes;
   if (!r.dry) {
     out["batches"] = r.batches;

@@ -19,7 +19,7 @@ GENTLE_SHARE = 0.01  # of the requests may be refused with the two gentle profil
 
 class starved_netbox:
     COLUMNS = ("client", "objects", "exit", "seconds", "requests", "refused", "refused %", "retried", "in flight", "allowed",
-               "connections", "lowest limit", "poisoned after")
+               "connections", "limit cut", "poisoned after")
 
     def plain_backups(self):
         """Requests that create one backup each, spread over some virtual machines."""
@@ -58,7 +58,7 @@ class starved_netbox:
         refused, poisoned = sum(status == 500 for _, _, status, _ in seen), self.refused_now()
         self.figures.add(name, NODES + guests + backups, outcome.exit_code, outcome.seconds, len(seen), refused, 100 * refused / len(seen),
                          self.of_throttle(outcome, "retried"), proxy.peak_in_flight, allowed, connections.peak,
-                         self.of_throttle(outcome, "lowest_limit"), f"{poisoned} of 16")
+                         self.of_throttle(outcome, "cuts"), f"{poisoned} of 16")
         self.assertEqual(outcome.exit_code, EXIT_DONE, str(outcome))
         self.assertLessEqual(proxy.peak_in_flight, allowed)
         self.assert_counted_by(outcome, seen)
