@@ -313,13 +313,13 @@ std::optional<std::unordered_map<std::string, object_id>> session::look_up(doubt
   auto& on = wire_.on();
   base::log::warning("a request's outcome is not known: looking up what NetBox has of it",
                      {{"stage", lane}, {"kind", d.kind->name}, {"marker", d.marker}});
-  bool logged = false;
+  std::size_t logged = 0;
   if (d.after != outcome::lost_race) {  // that one was rolled back: somebody else has made the object
     auto const deadline = sent + patience(method::post, d.kind->path, d.objects, d.after == outcome::unknown);
     for (auto wait = 250ms;; wait = std::min(wait * 2, milliseconds(2000))) {
       auto const changes = netbox_.find_changes(marker_query(d.marker), d.marker, lane);
       if (changes && !changes->empty()) {
-        logged = true;
+        logged = changes->size();
         break;
       }
       if (!changes && changes.error().code != base::error_code::credentials &&
@@ -349,8 +349,8 @@ std::optional<std::unordered_map<std::string, object_id>> session::look_up(doubt
   };
   if (d.after == outcome::lost_race) return read(false);
   auto found = read(true);
-  // The log knows it, but no recent object is there: the clocks differ, or it has been deleted since.
-  if (!found || (logged && found->empty())) found = read(false);
+  // The log knows more objects than were found: the clocks differ, or some have been deleted since.
+  if (!found || found->size() < logged) found = read(false);
   return found;
 }
 
