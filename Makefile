@@ -5,7 +5,7 @@ BUILD := build/$(PRESET)
 CONFIGURE_OPTIONS := -DWEIR_WERROR=$(if $(WERROR),ON,OFF)
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help configure build demo test test-netbox bench format install install-packages clean
+.PHONY: help configure build demo test test-netbox soak bench format install install-packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test: build ## all tests that need nothing but Debian's packages
 test-netbox: build ## the tests against a real NetBox (PostgreSQL, Redis, NetBox from PyPI), brought up and down on loopback
 	tests/netbox/netbox-lab install
 	ctest --preset netbox --no-tests=error --verbose
+
+soak: build ## SEEDS=5000 simulated bad days, from a seed of today on (FIRST_SEED=N: from that one); WEIR_SEED=N replays one
+	@first=$${FIRST_SEED:-$$(date +%s)}; echo "WEIR_FIRST_SEED=$$first"; \
+	WEIR_FIRST_SEED=$$first WEIR_SEEDS=$(or $(SEEDS),5000) $(BUILD)/tests/sim_virtual --gtest_filter='virtual_days.nothing*'
 
 bench: build ## requests, time and memory of syncs against the simulators, and what the journal costs
 	cmake --preset $(PRESET) -DWEIR_BUILD_BENCH=ON
