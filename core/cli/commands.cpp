@@ -46,6 +46,7 @@ void catch_signals() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a limit on files' sizes (ulimit -f): the journal's write fails and says so
 }
 
 namespace {
@@ -125,6 +126,7 @@ int sync(arguments const& args) {
   configure_log(args);
   setup ready;
   if (auto code = prepare(args, ready)) return *code;
+  catch_signals();
   state kept;
   if (!ready.options.dry) {
     if (args.what == arguments::command::resume) ready.options.command = "resume";
@@ -137,7 +139,6 @@ int sync(arguments const& args) {
   }
   if (args.max_duration_s)
     ready.options.max_duration = std::chrono::milliseconds(static_cast<std::int64_t>(*args.max_duration_s * 1000));
-  catch_signals();
   auto const report = [&] {
     progress_display display(live(args));
     return engine::run(ready.settings, ready.options, display, stop_requested());

@@ -291,13 +291,19 @@ void create(fs::path const& file, journal_options const& options) {
   } const at_the_end{draft.string()};
   {
     SQLite::Database db(draft.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX);
-    set_up(db, options);
-    db.exec("BEGIN IMMEDIATE");
-    db.exec(schema);
-    db.exec("PRAGMA application_id = " + std::to_string(application_id));
-    db.exec("PRAGMA user_version = " + std::to_string(schema_version));
-    db.exec("COMMIT");
-    db.execAndGet("PRAGMA journal_mode = WAL");
+    errno = 0;
+    try {
+      set_up(db, options);
+      db.exec("BEGIN IMMEDIATE");
+      db.exec(schema);
+      db.exec("PRAGMA application_id = " + std::to_string(application_id));
+      db.exec("PRAGMA user_version = " + std::to_string(schema_version));
+      db.exec("COMMIT");
+      db.execAndGet("PRAGMA journal_mode = WAL");
+    } catch (SQLite::Exception const& e) {
+      // Here: closing it and removing what there is of it may change errno.
+      throw refusal{explain(file.string(), "create it", e, errno)};
+    }
   }
   if (::link(draft.c_str(), file.c_str()) != 0 && errno != EEXIST) {
     // A file system without hard links.

@@ -10,49 +10,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
 import proxmox_model as change
 from mapping import Expected, Held, Proxmox, differences
-from weir_test import COUNTS, EXIT_DONE, EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_UNREACHABLE, NetBox, WeirCase
+from sync_case import QUICK, SOURCE, SyncCase
+from weir_test import COUNTS, EXIT_DONE, EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_UNREACHABLE
 
-SOURCE = "pve-a"
 # DESIGN's table.
 PROFILES = {
     "ultra-conservative": {"batch": {"size": 3, "delay_ms": 500, "objects_per_request": 10}, "max_in_flight": 1, "requests_per_second": 2},
     "conservative": {"batch": {"size": 5, "delay_ms": 200, "objects_per_request": 50}, "max_in_flight": 1, "requests_per_second": 10},
     "aggressive": {"batch": {"size": 10, "delay_ms": 50, "objects_per_request": 100}, "max_in_flight": 4, "requests_per_second": 50},
 }
-# What a test that is not about the pace uses: the same work, without waiting.
-QUICK = """extends: conservative
-requests_per_second: 500
-batch:
-  delay_ms: 0
-"""
 
-
-class sim_sync(WeirCase):
-    def start(self, nodes=2, guests=20, backups=80, **config):
-        self.server = self.simulator("netbox")
-        self.pve = self.simulator("proxmox", *change.arguments(nodes=nodes, guests=guests, backups=backups))
-        self.netbox = NetBox(self.server.url, change.NETBOX_TOKEN)
-        config.setdefault("profile", str(self.workspace.file("quick.yaml", QUICK)))
-        self.config = self.workspace.config(self.server.url, change.NETBOX_TOKEN, {SOURCE: change.settings(self.pve)}, **config)
-        self.reader = Proxmox(self.pve.url, change.TOKEN_ID, change.TOKEN)
-        self.server.reset_counters()
-
-    def run_weir(self, command="sync", *arguments, expect=EXIT_DONE, **options):
-        self.server.reset_counters()
-        return self.weir(command, "--config", self.config, "--output", "json", *arguments, expect=expect, **options)
-
-    def assert_equal_to_source(self, **options):
-        expected, held = Expected(self.reader, SOURCE, **options), Held(self.netbox, SOURCE)
-        for what in ("nodes", "guests", "backups"):
-            found = differences(getattr(expected, what), getattr(held, what))
-            self.assertEqual(found, [], f"{what}:\n" + "\n".join(found[:40]))
-        self.assertEqual(held.doubled, [])
-        return expected, held
-
-    def bodies(self, method="POST"):
-        """Numbers of objects in NetBox's last writes by that method."""
-        return [len(json.loads(w["body"])) for w in self.server.requests()["last_writes"] if w["method"] == method]
-
+class sim_sync(SyncCase):
     def test_first_second_and_changed_run(self):
         self.start()
         planned = self.run_weir("plan")

@@ -118,7 +118,8 @@ BAD_GATEWAY = (502, "Bad Gateway", [("Content-Type", "text/html")],
 class CountingProxy:
     """A reverse proxy that counts requests, what they carry, and the most that were in flight at once. As nginx does, it answers 502 where
     the server behind it is gone. `fault(method, path)` is asked about each request: "before" answers 502 instead of
-    passing it on; "after" passes it on, waits for the answer, and answers 502 all the same."""
+    passing it on; "after" passes it on, waits for the answer, and answers 502 all the same; "late" answers 502 and passes it
+    on a second later."""
 
     def __init__(self, target):
         outer = self
@@ -155,14 +156,22 @@ class CountingProxy:
                     self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+                self.close_connection |= outer.closed
 
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_OPTIONS = forward
 
             def log_message(self, *_):
                 pass
 
-        self.server = QuietServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.handler = handler
+        self.open()
+
+    def open(self, port=0):
+        """Again, after close(), on the same port: proxy.open(proxy.port)."""
+        self.closed = False
+        self.server = QuietServer(("127.0.0.1", port), self.handler)
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, method, path, body, headers):
@@ -170,6 +179,13 @@ class CountingProxy:
         fault = self.fault(method, path)
         if fault == "before":
             return BAD_GATEWAY
+        if fault == "late":
+            threading.Timer(1, self.pass_on, (method, path, body, headers)).start()
+            return BAD_GATEWAY
+        answer = self.pass_on(method, path, body, headers)
+        return BAD_GATEWAY if fault == "after" else answer
+
+    def pass_on(self, method, path, body, headers):
         connection = http.client.HTTPConnection(self.where.hostname, self.where.port, timeout=300)
         try:
             connection.request(method, path, body, {k: v for k, v in headers.items() if k.lower() not in ("connection", "keep-alive")})
@@ -179,7 +195,7 @@ class CountingProxy:
             return BAD_GATEWAY
         finally:
             connection.close()
-        return BAD_GATEWAY if fault == "after" else (answer.status, answer.reason, answer.getheaders(), content)
+        return answer.status, answer.reason, answer.getheaders(), content
 
     def reset(self):
         with self.lock:
@@ -205,8 +221,11 @@ class CountingProxy:
         return sum(n for method, n in self.by_method().items() if method in WRITES)
 
     def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        """Nobody listens any more; who is connected gets his answer, and no further one. May be called twice."""
+        if not self.closed:
+            self.closed = True
+            self.server.shutdown()
+            self.server.server_close()
 
 
 class ScriptedServer:
@@ -351,6 +370,69 @@ def peak_memory(pid):
     return int(found[1]) if found else 0
 
 
+class Running:
+    """A weir that was started: what it has said so far, and how it ends."""
+
+    def __init__(self, arguments, environment, folder, prepare=None):
+        self.arguments = arguments
+        self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self.began, self.ended, self.peak_kib = time.monotonic(), None, 0
+        self.process = subprocess.Popen([str(WEIR), *arguments], stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err,
+                                        env=environment, cwd=folder, preexec_fn=prepare)
+
+    @staticmethod
+    def _text(file):
+        # Not by seeking: the process writes where this end of the file's position stands.
+        return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
+
+    @property
+    def stdout(self):
+        return self._text(self.out)
+
+    @property
+    def stderr(self):
+        return self._text(self.err)
+
+    def poll(self):
+        """Whether it has ended."""
+        self.peak_kib = max(self.peak_kib, peak_memory(self.process.pid))
+        if self.process.poll() is not None and self.ended is None:
+            self.ended = time.monotonic()
+        return self.ended is not None
+
+    def wait_until(self, happened, timeout=60):
+        """Asks every 10 ms, until it is so or weir has ended."""
+        while not self.poll() and not happened():
+            if time.monotonic() - self.began > timeout:
+                self.kill()
+                raise AssertionError(f"it did not happen within {timeout} s: {self._outcome()}")
+            time.sleep(0.01)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.poll()
+
+    def wait(self, timeout=300):
+        try:
+            while not self.poll():
+                if time.monotonic() - self.began > timeout:
+                    self.kill()
+                    raise AssertionError(f"weir did not end within {timeout} s: {self._outcome()}")
+                time.sleep(0.01)
+            return self._outcome()
+        finally:
+            self.out.close()
+            self.err.close()
+
+    def _outcome(self):
+        return Outcome(self.arguments, self.process.returncode, self.stdout, self.stderr, self.peak_kib,
+                       (self.ended or time.monotonic()) - self.began)
+
+
 def to_yaml(value, indent=0):
     """Block YAML of dicts, lists and scalars; strings are quoted as JSON, which YAML reads."""
     pad = "  " * indent
@@ -401,9 +483,9 @@ class Workspace:
         document = {key: value for key, value in document.items() if value is not None}
         return self.file(name, to_yaml(document), 0o644)
 
-    def weir(self, *arguments, env=None, timeout=300, interrupt_when=None, interrupt_with=signal.SIGINT):
-        """Runs weir in an environment that has nothing of the caller's. `interrupt_when`: called every 10 ms; the signal
-        is sent once it returns true."""
+    def start_weir(self, *arguments, env=None, prepare=None):
+        """Starts weir in an environment that has nothing of the caller's. `prepare`: called in the process before it
+        becomes weir, e.g. to lower a limit."""
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": str(self.path), "LANG": "C.UTF-8", "TMPDIR": str(self.path),
             # Not UTC, and not a whole hour from it: instants must not depend on where weir runs.
@@ -411,30 +493,15 @@ class Workspace:
         }
         environment.update({k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "TSAN_", "LSAN_"))})
         environment.update(env or {})
-        arguments = [str(a) for a in arguments]
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            began = time.monotonic()
-            process = subprocess.Popen([str(WEIR), *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                       env=environment, cwd=self.path)
-            interrupted = timed_out = False
-            peak_kib = 0
-            while process.poll() is None:
-                peak_kib = max(peak_kib, peak_memory(process.pid))
-                if interrupt_when and not interrupted and interrupt_when():
-                    interrupted = True
-                    process.send_signal(interrupt_with)
-                if not timed_out and time.monotonic() - began > timeout:
-                    timed_out = True
-                    process.kill()
-                time.sleep(0.01)
-            seconds = time.monotonic() - began
-            out.seek(0)
-            err.seek(0)
-            outcome = Outcome(arguments, process.returncode, out.read().decode(errors="replace"),
-                              err.read().decode(errors="replace"), peak_kib, seconds)
-        if timed_out:
-            raise AssertionError(f"weir did not end within {timeout} s: {outcome}")
-        return outcome
+        return Running([str(a) for a in arguments], environment, self.path, prepare)
+
+    def weir(self, *arguments, env=None, prepare=None, timeout=300, interrupt_when=None, interrupt_with=signal.SIGINT):
+        """Runs weir to its end. `interrupt_when`: called every 10 ms; the signal is sent once it returns true."""
+        running = self.start_weir(*arguments, env=env, prepare=prepare)
+        if interrupt_when:
+            running.wait_until(interrupt_when, timeout)
+            running.signal(interrupt_with)
+        return running.wait(timeout)
 
 
 class WeirCase(unittest.TestCase):
@@ -459,9 +526,16 @@ class WeirCase(unittest.TestCase):
         self.addCleanup(proxy.close)
         return proxy
 
+    def start_weir(self, *arguments, **options):
+        running = self.workspace.start_weir(*arguments, **options)
+        self.addCleanup(lambda: None if running.poll() else running.kill())
+        return running
+
     def weir(self, *arguments, expect=EXIT_DONE, **options):
         """expect: the exit code; None: any."""
-        outcome = self.workspace.weir(*arguments, **options)
+        return self.checked(self.workspace.weir(*arguments, **options), expect)
+
+    def checked(self, outcome, expect=EXIT_DONE):
         if expect is not None:
             self.assertEqual(outcome.exit_code, expect, str(outcome))
         # A sanitizer's complaint must never drown in an expected failure.
