@@ -1,6 +1,7 @@
 #include "core/cli/arguments.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 
 #include "core/cli/exit_codes.hpp"
@@ -28,7 +29,7 @@ void add_duration_option(CLI::App& to, arguments& a) {
           auto const ms = config::parse_duration(text);
           if (!ms || *ms <= 0)
             throw CLI::ValidationError("--max-duration", "'" + text + "' is no duration like 90s, 30m or 2h");
-          a.max_duration_s = *ms / 1000;
+          a.max_duration_s = std::min(*ms / 1000, 366 * 86'400.0);  // clocks do not count for ever
         },
         "Stop cleanly after so long (90s, 30m, 2h); weir resume does the rest")
       ->envname("WEIR_MAX_DURATION");

@@ -139,6 +139,34 @@ class bad_input(WeirCase):
                 self.assertEqual(outcome.stdout, "")
                 self.assertRegex(outcome.stderr, r"--help|[Uu]sage")
 
+    def test_max_duration(self):
+        for value in ("-5", "abc", "0", "0s", "5 days", "nan", "1e999h"):
+            for command in ("sync", "resume"):
+                with self.subTest(command=command, value=value):
+                    self.refused(EXIT_USAGE, r"--max-duration", re.escape(f"'{value}'"), r"90s",
+                                 arguments=(command, f"--max-duration={value}"), config=self.config())
+        # Longer than clocks can count is as good as for ever.
+        for value in ("3000000h", "1e300h"):
+            with self.subTest(value=value):
+                self.weir("sync", "--max-duration", value, "--config", self.config())
+        self.netbox.reset_counters()
+        self.refused(EXIT_USAGE, r"'soon'", config=self.config(), env={"WEIR_MAX_DURATION": "soon"})
+        self.refused(EXIT_USAGE, r"--max-duration", arguments=("plan", "--max-duration", "5s"), config=self.config())
+
+    # ---- the throttle
+
+    def test_max_outage(self):
+        for value in ("0", "-1", "0.5", "1e9", "soon", "[]"):
+            with self.subTest(value=value):
+                profile = self.workspace.file("outage.yaml", f"extends: conservative\nretry:\n  max_outage_s: {value}\n")
+                self.refused(EXIT_CONFIG, r"retry\.max_outage_s", rf"{profile.name}:3:\d+", config=self.config(profile=str(profile)))
+
+    def test_throttle_mode(self):
+        self.refused(EXIT_CONFIG, r"throttle\.mode", r"fast", r"adaptive", r"observe", r"weir\.yaml:\d+:\d+",
+                     config=self.config(throttle={"mode": "fast"}))
+        self.refused(EXIT_CONFIG, r"throttle", r"weir\.yaml:\d+:\d+", config=self.config(throttle="observe"))
+        self.refused(EXIT_CONFIG, r"did you mean.*mode", config=self.config(throttle={"mod": "observe"}))
+
     # ---- plugins
 
     def test_plugin_of_another_abi(self):
