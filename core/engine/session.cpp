@@ -232,13 +232,15 @@ void session::carry_out(job_report& r, report& into) {
       }
       auto const found = look_up(*d, sent, r.stage);
       if (found) ++into.looked_up;
-      write_down(d->number, machine.looked_up(d->number, found));
+      write_down(d->number, machine.looked_up(d->number, found ? std::optional(*found) : std::nullopt));
       if (!found && !machine.stop_reason()) {
         auto why = options_.stop ? options_.stop() : std::nullopt;
         machine.abandon(why ? *why
                             : base::fail(base::error_code::stopped,
-                                         "NetBox could not be asked whether a request without "
-                                         "an answer was carried out"));
+                                         "NetBox could not be asked whether a request without an answer was carried "
+                                         "out: " +
+                                             found.error().what,
+                                         found.error().hint));
       }
       show();
       continue;
@@ -305,31 +307,41 @@ bool session::pause(milliseconds time) {
   return !wire_.on().wait(time, [&] { return options_.stop && options_.stop().has_value(); });
 }
 
+// What the change log knows of a batch: asked until it knows something, or until NetBox cannot be at work on it any more.
+// Whoever may not read it waits as long, and learns nothing.
+base::result<std::vector<netbox::client::logged_change>> session::logged(std::string const& marker,
+                                                                         throttle::clock::time_point deadline,
+                                                                         std::string const& lane) {
+  auto& on = wire_.on();
+  for (auto wait = 250ms;; wait = std::min(wait * 2, milliseconds(2000))) {
+    auto changes = netbox_.find_changes(marker_query(marker), marker, lane);
+    if (changes && !changes->empty()) return changes;
+    bool const in_vain = !changes && (changes.error().code == base::error_code::credentials ||
+                                      changes.error().code == base::error_code::data);
+    if (!changes && !in_vain) return changes;
+    auto const left = std::chrono::ceil<milliseconds>(deadline - on.now());
+    if (left <= 0ms) return std::vector<netbox::client::logged_change>{};
+    if (!pause(in_vain ? left : wait)) return base::fail(base::error_code::interrupted, "the run was stopped");
+    if (in_vain) return std::vector<netbox::client::logged_change>{};
+  }
+}
+
 // Whether NetBox carried the request out, and under which numbers. A server that lost its client, or whose proxy lost
 // patience, mostly goes on and commits: "not there" holds only when it cannot be at work on it any more.
-std::optional<std::unordered_map<std::string, object_id>> session::look_up(doubt const& d,
-                                                                           throttle::clock::time_point sent,
-                                                                           std::string const& lane) {
+base::result<std::unordered_map<std::string, object_id>> session::look_up(doubt const& d,
+                                                                          throttle::clock::time_point sent,
+                                                                          std::string const& lane) {
   auto& on = wire_.on();
   base::log::warning("a request's outcome is not known: looking up what NetBox has of it",
                      {{"stage", lane}, {"kind", d.kind->name}, {"marker", d.marker}});
-  std::size_t logged = 0;
+  std::size_t known = 0;
   if (d.after != outcome::lost_race) {  // that one was rolled back: somebody else has made the object
-    auto const deadline = sent + patience(method::post, d.kind->path, d.objects, d.after == outcome::unknown);
-    for (auto wait = 250ms;; wait = std::min(wait * 2, milliseconds(2000))) {
-      auto const changes = netbox_.find_changes(marker_query(d.marker), d.marker, lane);
-      if (changes && !changes->empty()) {
-        logged = changes->size();
-        break;
-      }
-      if (!changes && changes.error().code != base::error_code::credentials &&
-          changes.error().code != base::error_code::data)
-        return {};
-      if (on.now() >= deadline) break;
-      if (!pause(wait)) return {};
-    }
+    auto const changes = logged(
+        d.marker, sent + patience(method::post, d.kind->path, d.objects, d.after == outcome::unknown), lane);
+    if (!changes) return changes.error();
+    known = changes->size();
   }
-  auto const read = [&](bool recent_only) -> std::optional<std::unordered_map<std::string, object_id>> {
+  auto const read = [&](bool recent_only) -> base::result<std::unordered_map<std::string, object_id>> {
     std::unordered_map<std::string, object_id> found;
     auto fields = fields_needed(*d.kind, {}, false);
     std::optional<std::chrono::system_clock::time_point> since;
@@ -344,13 +356,13 @@ std::optional<std::unordered_map<std::string, object_id>> session::look_up(doubt
           found.emplace(index_text(d.kind->key, object, false), raw.at("id").get<object_id>());
         },
         since);
-    if (!got) return {};
+    if (!got) return got.error();
     return found;
   };
   if (d.after == outcome::lost_race) return read(false);
   auto found = read(true);
   // The log knows more objects than were found: the clocks differ, or some have been deleted since.
-  if (!found || found->size() < logged) found = read(false);
+  if (!found || found->size() < known) found = read(false);
   return found;
 }
 
@@ -377,17 +389,9 @@ base::result<std::size_t> session::settle(std::string const& earlier_run) {
           b.sent ? std::max(0ms, std::chrono::duration_cast<milliseconds>(on_disk(on) - *b.sent)) : 0ms;
       auto const wait_for =
           verb == method::post ? patience(verb, b.path, b.objects, true) - since_sent : milliseconds(0);
-      auto const deadline = on.now() + wait_for;
-      std::vector<netbox::client::logged_change> seen;
-      for (auto wait = 250ms;; wait = std::min(wait * 2, milliseconds(2000))) {
-        auto changes = netbox_.find_changes(marker_query(b.marker), b.marker, "start");
-        if (changes) seen = std::move(*changes);
-        if (!changes && changes.error().code != base::error_code::credentials &&
-            changes.error().code != base::error_code::data)
-          return changes.error();
-        if (!seen.empty() || on.now() >= deadline) break;
-        if (!pause(wait)) return base::fail(base::error_code::interrupted, "the run was stopped");
-      }
+      auto const changes = logged(b.marker, on.now() + wait_for, "start");
+      if (!changes) return changes.error();
+      auto const& seen = *changes;
       std::vector<store::object_record> objects;
       // Made in the order of the request's list.
       if (verb == method::post && seen.size() == b.objects)

@@ -45,8 +45,11 @@ class session {
   base::result<void> read_tables(collected const& what, std::string const& lane);
   base::result<void> read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane);
   void carry_out(job_report& r, report& into);
-  std::optional<std::unordered_map<std::string, object_id>> look_up(doubt const& d, throttle::clock::time_point sent,
-                                                                    std::string const& lane);
+  base::result<std::vector<netbox::client::logged_change>> logged(std::string const& marker,
+                                                                  throttle::clock::time_point deadline,
+                                                                  std::string const& lane);
+  base::result<std::unordered_map<std::string, object_id>> look_up(doubt const& d, throttle::clock::time_point sent,
+                                                                   std::string const& lane);
   std::chrono::milliseconds patience(throttle::method verb, std::string_view path, std::size_t objects,
                                      bool may_run_on) const;
   bool pause(std::chrono::milliseconds time);  // false: the run shall stop
