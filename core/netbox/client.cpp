@@ -128,7 +128,6 @@ std::size_t client::list_size(method verb, kind const& k, std::size_t ceiling) c
 
 base::result<std::vector<client::logged_change>> client::find_changes(std::string_view query, std::string_view marker,
                                                                       std::string const& lane) {
-  std::vector<logged_change> out;
   // The newest come first, and a list has 500 objects at most.
   auto const target = "/core/object-changes/?limit=1000&ordering=-time&q=" + base::url_encode(query) +
                       "&fields=id,action,changed_object_type,changed_object_id,message";
@@ -140,9 +139,15 @@ base::result<std::vector<client::logged_change>> client::find_changes(std::strin
       e.hint = "with the permission core.view_objectchange a lost answer costs one request instead of several";
     return e;
   }
-  auto const parsed = json::parse(got.reply.body, nullptr, false);
-  if (!parsed.is_object() || !parsed.contains("results") || !parsed.at("results").is_array())
-    return no_json(got.reply, tried);
+  auto found = parse_changes(got.reply.body, marker);
+  if (!found) return no_json(got.reply, tried);
+  return std::move(*found);
+}
+
+std::optional<std::vector<client::logged_change>> client::parse_changes(std::string_view body, std::string_view marker) {
+  auto const parsed = json::parse(body, nullptr, false);
+  if (!parsed.is_object() || !parsed.contains("results") || !parsed.at("results").is_array()) return {};
+  std::vector<logged_change> out;
   for (auto const& entry : parsed.at("results")) {
     if (!entry.is_object() || entry.value("message", json()) != marker) continue;  // no filter is trusted
     auto const id = entry.find("changed_object_id");

@@ -54,6 +54,8 @@ class client {
   };
   base::result<std::vector<logged_change>> find_changes(std::string_view query, std::string_view marker,
                                                         std::string const& lane);
+  // Of one answer; nothing if it is no list of NetBox's.
+  static std::optional<std::vector<logged_change>> parse_changes(std::string_view body, std::string_view marker);
 
   // NetBox's clock, by the Date of its first answer.
   std::chrono::system_clock::time_point server_time() const;
