@@ -298,12 +298,14 @@ day draw_day(std::uint64_t seed) {
         break;
       default: {
         fault f;
-        f.what = static_cast<trouble>(random.below(static_cast<int>(troubles)));
+        f.what = random.chance(20) ? random.one_of({trouble::reset_early, trouble::gateway_timeout})
+                                   : static_cast<trouble>(random.below(static_cast<int>(troubles)));
         f.writes_only = random.chance(75);
         f.posts_only = f.what == trouble::other_host || f.what == trouble::lost_race;
         f.skip = random.below(12);
         f.times = random.between(1, 4);
-        f.delay = milliseconds(random.between(1, 4000));
+        f.delay = milliseconds(random.between(1, random.one_of({10, 100, 1000, 4000})));
+        f.held = milliseconds(random.one_of({0, 0, 500, 1800}));
         d.faults.push_back(f);
         say(std::string(name(f.what)) + (f.writes_only ? " at write " : " at request ") + std::to_string(f.skip + 1) +
             ", " + std::to_string(f.times) + " times, " + std::to_string(f.delay / 1ms) + " ms");

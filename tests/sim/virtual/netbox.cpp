@@ -199,11 +199,24 @@ std::uint64_t netbox::arrive(http::request const& what, bool reused, std::functi
         break;
     }
   open_.at(id).over = false;
-  model_.arrive(now_us(), id, write, std::max<std::size_t>(1, objects));
-  if (has && wrong.what == trouble::reset_early) reply_in(id, wrong.delay, no_answer(http::failure::cut, true));
-  if (has && wrong.what == trouble::gateway_timeout) reply_in(id, wrong.delay, page(504, "504 Gateway Time-out"));
-  arm();
+  bool const given_up = has && (wrong.what == trouble::reset_early || wrong.what == trouble::gateway_timeout);
+  if (given_up)
+    reply_in(
+        id, wrong.delay,
+        wrong.what == trouble::reset_early ? no_answer(http::failure::cut, true) : page(504, "504 Gateway Time-out"));
+  if (given_up && wrong.held > 0ms)
+    line_.at(line_.now() + wrong.held, ours, [this, id, write, objects] { take_up(id, write, objects); });
+  else
+    take_up(id, write, objects);
   return id;
+}
+
+void netbox::take_up(std::uint64_t id, bool write, std::size_t objects) {
+  auto const found = open_.find(id);
+  if (found == open_.end()) return;
+  model_.arrive(now_us(), id, write, std::max<std::size_t>(1, objects));
+  if (!found->second.answer) model_.abandon(id);
+  arm();
 }
 
 void netbox::commit(std::uint64_t id) {

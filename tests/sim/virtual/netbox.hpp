@@ -44,6 +44,7 @@ struct fault {
   bool writes_only = true, posts_only = false;
   int skip = 0, times = 1;  // of the requests that fit
   instant delay{0};
+  instant held{0};  // reset_early, gateway_timeout: it lies in a queue for so long before NetBox takes it up
 };
 
 class netbox {
@@ -86,6 +87,7 @@ class netbox {
     fault wrong;
   };
   void arm();
+  void take_up(std::uint64_t id, bool write, std::size_t objects);
   void move();
   void commit(std::uint64_t id);
   void reply_to(std::uint64_t id, http::reply r);
