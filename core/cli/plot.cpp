@@ -7,6 +7,8 @@
 #include <cmath>
 #include <functional>
 
+#include "core/base/text.hpp"
+
 namespace weir::cli {
 namespace {
 
@@ -62,8 +64,10 @@ class picture {
   std::string draw() {
     y_ = 30;
     text(left, y_, in_.title, "font-size=\"17\" font-weight=\"bold\"");
-    y_ += 18;
-    text(left, y_, in_.subtitle, "font-size=\"12\" fill=\"#555\"");
+    for (auto const& line : in_.subtitles) {
+      y_ += 18;
+      text(left, y_, base::shorten(line, 140), "font-size=\"12\" fill=\"#555\"");
+    }
     legend();
     event_labels();
     first_panel_ = y_;
@@ -102,8 +106,8 @@ class picture {
     body_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" {}>{}</text>\n", at_x, at_y, attributes, escape(what));
   }
   void line(double x1, double y1, double x2, double y2, std::string_view attributes) {
-    body_ += fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" {}/>\n", x1, y1, x2, y2,
-                         attributes);
+    body_ +=
+        fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" {}/>\n", x1, y1, x2, y2, attributes);
   }
 
   void legend() {
@@ -113,7 +117,7 @@ class picture {
       auto const label = fmt::format("{}: {:.0f} s", in_.curves[i].name, in_.curves[i].of->seconds);
       line(at, y_ - 4, at + 30, y_ - 4, fmt::format("stroke=\"{}\" stroke-width=\"2.2\"{}", colour(i), dash(i)));
       text(at + 36, y_, label, "font-size=\"12\"");
-      at += 62 + 7.2 * static_cast<double>(label.size());
+      at += 58 + 6.8 * static_cast<double>(label.size());
       if (i + 1 < in_.curves.size() && at > width - 220) at = left, y_ += 17;
     }
     y_ += 12;
@@ -258,7 +262,8 @@ class picture {
       line(x(t), bottom_, x(t), bottom_ + 5, "stroke=\"#888\"");
       text(x(t), bottom_ + 18, number(t / unit()), "text-anchor=\"middle\" fill=\"#555\"");
     }
-    text(left + panel_width / 2, bottom_ + 36, unit() > 1 ? "time, min" : "time, s", "text-anchor=\"middle\" font-size=\"12\"");
+    text(left + panel_width / 2, bottom_ + 36, unit() > 1 ? "time, min" : "time, s",
+         "text-anchor=\"middle\" font-size=\"12\"");
     y_ = bottom_ + 36;
   }
 

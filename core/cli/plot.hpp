@@ -18,7 +18,8 @@ struct plot_curve {
 };
 
 struct plot_input {
-  std::string title, subtitle;
+  std::string title;
+  std::vector<std::string> subtitles;  // a line each
   std::vector<plot_curve> curves;
   std::vector<plot_span> events;
   int connections = 0;  // PostgreSQL's

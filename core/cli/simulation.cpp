@@ -42,12 +42,14 @@ throttle::observation observation_of(how what, method verb) {
       reply(verb == method::post ? 201 : 200, "application/json", "[]");
       break;
     case how::no_connection:
-      reply(500, "application/json",
-            R"({"error": "connection failed: FATAL:  remaining connection slots are reserved for non-replication superuser connections", "exception": "OperationalError", "netbox_version": "4.7.3"})");
+      reply(
+          500, "application/json",
+          R"({"error": "connection failed: FATAL:  remaining connection slots are reserved for non-replication superuser connections", "exception": "OperationalError", "netbox_version": "4.7.3"})");
       break;
     case how::database_down:
-      reply(500, "application/json",
-            R"({"error": "connection failed: connection to server at \"127.0.0.1\", port 5432 failed: Connection refused", "exception": "OperationalError", "netbox_version": "4.7.3"})");
+      reply(
+          500, "application/json",
+          R"({"error": "connection failed: connection to server at \"127.0.0.1\", port 5432 failed: Connection refused", "exception": "OperationalError", "netbox_version": "4.7.3"})");
       break;
     case how::refused:
     case how::cut:
@@ -80,8 +82,7 @@ struct list {
 
 class driver {
  public:
-  explicit driver(simulation_input const& in)
-      : in_(in), model_(model_scenario(in)), gate_(in.limits, in.seed) {
+  explicit driver(simulation_input const& in) : in_(in), model_(model_scenario(in)), gate_(in.limits, in.seed) {
     for (auto const& w : in.work) {
       objects_.emplace_back(w.objects);
       fresh_.push_back(0);
@@ -193,9 +194,7 @@ class driver {
 
   // --- what weir does
 
-  bool finished() const {
-    return left_ == 0 || (stopped_ && flights_.empty() && under_way_.empty());
-  }
+  bool finished() const { return left_ == 0 || (stopped_ && flights_.empty() && under_way_.empty()); }
 
   void pump() {
     submit_lists();
@@ -303,8 +302,9 @@ class driver {
     auto const f = flights_.find(u.t);
     auto const carried = u.verb == method::post && f != flights_.end() ? f->second.work_objects : 0;
     out_.attempts.push_back({now_, now_ - u.started, u.verb, e.what, carried});
-    if (e.what == outcome::overload) ++out_.refused;
-    if (e.what == outcome::unknown || e.what == outcome::unreachable) ++out_.unanswered;
+    bool const away = e.cause == throttle::trouble::database_down;
+    if (e.what == outcome::overload && !away) ++out_.refused;
+    if (e.what == outcome::unknown || e.what == outcome::unreachable || away) ++out_.failed;
     auto const v = gate_.done(on_clock(now_), u.t, e);
     if (!v.again && f != flights_.end()) {
       auto ended = std::move(f->second);
@@ -404,8 +404,8 @@ class driver {
     auto const s = gate_.adaptation();
     simulation_moment m;
     m.at = now_;
-    m.limit = in_.limits.control == throttle::control::adaptive ? s.limit
-                                                                : static_cast<double>(in_.limits.max_in_flight);
+    m.limit =
+        in_.limits.control == throttle::control::adaptive ? s.limit : static_cast<double>(in_.limits.max_in_flight);
     m.gap_ms = static_cast<double>(s.gap.count());
     m.in_flight = gate_.count().in_flight;
     m.connections = model_.connections();
@@ -475,7 +475,7 @@ double percent(std::uint64_t part, std::uint64_t of) {
 }  // namespace
 
 double simulation_result::refused_percent() const { return percent(refused, requests); }
-double simulation_result::errors_percent() const { return percent(refused + unanswered, requests); }
+double simulation_result::errors_percent() const { return percent(refused + failed, requests); }
 
 simulation_series series_of(simulation_result const& r, std::size_t steps) {
   auto const seconds = [](virtual_time t) { return std::chrono::duration<double>(t).count(); };

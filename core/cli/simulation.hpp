@@ -52,11 +52,11 @@ struct simulation_attempt {
 };
 
 struct simulation_result {
-  double seconds = 0;                    // from weir's beginning to its end
-  std::size_t done = 0, deferred = 0;    // objects
-  std::size_t lost = 0;                  // taken for done, but not in NetBox
-  std::size_t doubled = 0;               // sent again although NetBox had them: it refuses those by its constraints
-  std::uint64_t requests = 0, refused = 0, unanswered = 0, retries = 0, lookups = 0;  // unanswered: no usable answer
+  double seconds = 0;                  // from weir's beginning to its end
+  std::size_t done = 0, deferred = 0;  // objects
+  std::size_t lost = 0;                // taken for done, but not in NetBox
+  std::size_t doubled = 0;             // sent again although NetBox had them: it refuses those by its constraints
+  std::uint64_t requests = 0, refused = 0, failed = 0, retries = 0, lookups = 0;  // failed: outage, no usable answer
   std::size_t peak_in_flight = 0;
   int peak_connections = 0;
   double highest_limit = 1, lowest_limit = 1;  // lowest: after it was highest
@@ -74,7 +74,7 @@ simulation_result simulate(simulation_input const& in);
 // A simulation's course in equal steps of time, for people to look at. NaN: nothing was answered in that step.
 struct simulation_series {
   double step_s = 0;
-  std::vector<double> at_s;  // where each step begins, from the model's beginning
+  std::vector<double> at_s;                                   // where each step begins, from the model's beginning
   std::vector<double> limit, in_flight, gap_ms, connections;  // in_flight, connections: the most in that step
   std::vector<double> latency_s, objects;                     // means: of answers to writes
   std::vector<double> requests, errors;                       // that ended in that step

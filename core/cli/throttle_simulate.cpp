@@ -44,7 +44,7 @@ constexpr std::array<figure, 17> figures{{
     {"lost", member<&result::lost>},
     {"refused", member<&result::refused>},
     {"refused_percent", [](result const& r) { return r.refused_percent(); }},
-    {"unanswered", member<&result::unanswered>},
+    {"failed", member<&result::failed>},
     {"errors_percent", [](result const& r) { return r.errors_percent(); }},
     {"retries", member<&result::retries>},
     {"peak_in_flight", member<&result::peak_in_flight>},
@@ -120,16 +120,16 @@ std::string recommend(std::vector<row> const& rows, std::optional<std::string>& 
   }
   if (quickest) {
     chosen = quickest->profile.name;
-    return fmt::format("Recommended here: {}, the quickest with at most {:g} % of its requests refused and nothing "
-                       "deferred ({:.0f} s, {:.2g} % refused).",
-                       quickest->profile.name, bearable_percent, quickest->got.seconds,
-                       quickest->got.refused_percent());
+    return fmt::format(
+        "Recommended here: {}, the quickest with at most {:g} % of its requests refused and nothing "
+        "deferred ({:.0f} s, {:.2g} % refused).",
+        quickest->profile.name, bearable_percent, quickest->got.seconds, quickest->got.refused_percent());
   }
   if (cleanest)
-    return fmt::format("No profile keeps refused requests at {:g} % here; {} finishes with the fewest ({:.1f} % in "
-                       "{:.0f} s). See whether NetBox's database can have more connections.",
-                       bearable_percent, cleanest->profile.name, cleanest->got.refused_percent(),
-                       cleanest->got.seconds);
+    return fmt::format(
+        "No profile keeps refused requests at {:g} % here; {} finishes with the fewest ({:.1f} % in "
+        "{:.0f} s). See whether NetBox's database can have more connections.",
+        bearable_percent, cleanest->profile.name, cleanest->got.refused_percent(), cleanest->got.seconds);
   return "No profile finishes here: what is deferred is left to 'weir resume', after NetBox has been seen to.";
 }
 
@@ -140,17 +140,17 @@ std::string as_text(config::scenario const& s, std::uint64_t seed, std::vector<r
   for (auto const& e : s.events) out += fmt::format("  {:g} to {:g} s: {}\n", e.from_s, e.to_s, label_of(e));
   std::size_t name_width = 7;
   for (auto const& r : rows) name_width = std::max(name_width, r.profile.name.size());
-  out += fmt::format("\n{:<{}} {:>8} {:>8} {:>7} {:>8} {:>14} {:>7} {:>9} {:>11} {:>9} {:>8} {:>7} {:>7}\n", "profile",
-                     name_width, "seconds", "requests", "objects", "deferred", "refused", "retries", "in flight",
-                     "connections", "limit", "longest", "breaker", "starved");
-  out += fmt::format("{:<{}} {:>8} {:>8} {:>7} {:>8} {:>14} {:>7} {:>9} {:>11} {:>9} {:>8} {:>7} {:>7}\n", "", name_width,
-                     "", "", "done", "", "", "", "peak", "peak", "low..high", "gap, ms", "opened", "");
+  out += fmt::format("\n{:<{}} {:>8} {:>8} {:>7} {:>8} {:>14} {:>7} {:>7} {:>9} {:>11} {:>9} {:>8} {:>7} {:>7}\n",
+                     "profile", name_width, "seconds", "requests", "objects", "deferred", "refused", "failed",
+                     "retries", "in flight", "connections", "limit", "longest", "breaker", "starved");
+  out += fmt::format("{:<{}} {:>8} {:>8} {:>7} {:>8} {:>14} {:>7} {:>7} {:>9} {:>11} {:>9} {:>8} {:>7} {:>7}\n", "",
+                     name_width, "", "", "done", "", "", "", "", "peak", "peak", "low..high", "gap, ms", "opened", "");
   for (auto const& r : rows) {
     auto const& g = r.got;
-    out += fmt::format("{:<{}} {:>8.1f} {:>8} {:>7} {:>8} {:>14} {:>7} {:>9} {:>11} {:>9} {:>8.0f} {:>7} {:>7}\n",
+    out += fmt::format("{:<{}} {:>8.1f} {:>8} {:>7} {:>8} {:>14} {:>7} {:>7} {:>9} {:>11} {:>9} {:>8.0f} {:>7} {:>7}\n",
                        r.profile.name, name_width, g.seconds, g.requests, g.done, g.deferred,
-                       fmt::format("{} ({:.2f} %)", g.refused, g.refused_percent()), g.retries, g.peak_in_flight,
-                       fmt::format("{} of {}", g.peak_connections, s.server.connections),
+                       fmt::format("{} ({:.2f} %)", g.refused, g.refused_percent()), g.failed, g.retries,
+                       g.peak_in_flight, fmt::format("{} of {}", g.peak_connections, s.server.connections),
                        fmt::format("{:.0f}..{:.0f}", std::floor(g.lowest_limit), std::floor(g.highest_limit)),
                        g.longest_gap_ms, g.breaker_opened, g.starved > 0 ? "yes" : "no");
   }
@@ -233,7 +233,8 @@ std::string as_json(config::scenario const& s, std::uint64_t seed, std::vector<r
 // A path, or the name of a scenario that comes with weir.
 std::optional<fs::path> find_scenario(std::string const& reference, std::vector<fs::path> const& folders) {
   std::error_code ignored;
-  if (reference.find('/') != std::string::npos || reference.ends_with(".yaml") || fs::is_regular_file(reference, ignored))
+  if (reference.find('/') != std::string::npos || reference.ends_with(".yaml") ||
+      fs::is_regular_file(reference, ignored))
     return fs::path(reference);
   std::vector<std::string> names;
   for (auto const& folder : folders) {
@@ -297,10 +298,9 @@ std::optional<std::vector<verdict>> judge(config::scenario const& s, std::vector
     } else if (all_profiles && std::find(said.begin(), said.end(), e.profile) == said.end()) {
       said.push_back(e.profile);
       auto const near = base::nearest(e.profile, known);
-      complain(base::fail(base::error_code::config,
-                          e.location + ": expect." + e.profile + " names no profile that was found",
-                          (near ? "did you mean '" + *near + "'? " : std::string()) + "there are: " +
-                              base::join(known)));
+      complain(base::fail(
+          base::error_code::config, e.location + ": expect." + e.profile + " names no profile that was found",
+          (near ? "did you mean '" + *near + "'? " : std::string()) + "there are: " + base::join(known)));
     }
   }
   if (!said.empty()) return {};
@@ -377,8 +377,9 @@ int simulate_throttle(arguments const& args) {
 
   if (!args.svg_file.empty()) {
     plot_input picture;
-    picture.title = s.file.stem().string() + (s.description.empty() ? "" : ": " + s.description);
-    picture.subtitle = describe(s);
+    picture.title = s.file.stem().string();
+    if (!s.description.empty()) picture.subtitles.push_back(s.description);
+    picture.subtitles.push_back(describe(s));
     for (auto const& r : rows) picture.curves.push_back({r.profile.name, &r.got});
     for (auto const& e : s.events) picture.events.push_back({e.from_s, e.to_s, label_of(e)});
     picture.connections = s.server.connections;

@@ -101,7 +101,8 @@ class scenario_reader {
                                       base::shorten(number.node()->text, 40));
       }
     };
-    takes(v["amount"], {"neighbour", "burst", "too_many"}, e.what != "too_many", e.what == "too_many" ? 0 : 1, e.amount);
+    takes(v["amount"], {"neighbour", "burst", "too_many"}, e.what != "too_many", e.what == "too_many" ? 0 : 1,
+          e.amount);
     takes(v["factor"], {"slow"}, true, 1, e.factor);
     takes(v["share"], {"neighbour"}, false, 0, e.share);
     return e;

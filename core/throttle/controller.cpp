@@ -8,9 +8,9 @@ namespace weir::throttle {
 using namespace std::chrono_literals;
 
 namespace {
-constexpr clock::duration window_length = 1s;
-constexpr std::size_t window_samples = 8;
-constexpr std::size_t most_events = 1000;  // that nobody has taken
+constexpr clock::duration window_length = 1s, climbing_window_length = 500ms;
+constexpr std::size_t fewest_samples = 2, few_samples = 3, enough_samples = 8;  // in a window, by the limit
+constexpr std::size_t most_events = 1000;                                       // that nobody has taken
 }  // namespace
 
 std::string_view name(event::what w) {
@@ -64,6 +64,7 @@ void controller::started(clock::time_point now, bool probe, std::size_t in_fligh
 void controller::ended(clock::time_point now, attempt const& a, bool probe) {
   if (probe) probing_ = false;
   auto const before = breaker_.now();
+  auto const limit = limiter_.limit();
   switch (a.what) {
     case outcome::ok:
     case outcome::lost_race:
@@ -91,6 +92,7 @@ void controller::ended(clock::time_point now, attempt const& a, bool probe) {
     limiter_.to_one(now);
     say(now, event::what::closed);
   }
+  if (limiter_.limit() != limit) limit_since_ = now;
 }
 
 void controller::answered(clock::time_point now, attempt const& a, bool probe) {
@@ -104,35 +106,61 @@ void controller::answered(clock::time_point now, attempt const& a, bool probe) {
     starvation_.alone(now, false, a.latency);
     if (was && !starvation_.holds()) say(now, event::what::fed);
   }
+  // Not as many in flight as the limit says, or not so long: nothing to learn about it.
+  if (breaker_.now() != breaker::state::closed || now - a.latency < limit_since_) return;
+  if (limiter_.trying() && a.what == outcome::ok && !latencies_.reference(a.verb, a.endpoint)) {
+    // The first of its kind: there is nothing to compare it with.
+    limiter_.stop_trying();
+    latencies_.window_lost();
+    return new_window();
+  }
   if (window_answers_ == 0) window_began_ = now - a.latency;
   ++window_answers_;
   if (a.what == outcome::ok && !probe) {
-    window_inflation_ += latencies_.seen(a.verb, a.endpoint, a.objects, a.reply_bytes, a.latency);
+    auto const slowdown =
+        latencies_.seen(a.verb, a.endpoint, a.objects, a.reply_bytes, a.latency, limiter_.limit() == 1);
+    if (slowdown) window_slowdown_ += *slowdown, ++window_compared_;
     window_latency_ += a.latency;
     ++window_served_;
   }
-  if (now - window_began_ >= window_length && window_answers_ >= std::min(window_samples, 2 * limiter_.limit()))
-    end_window(now);
+  auto length = window_length;
+  auto samples = std::clamp(limiter_.limit(), few_samples, enough_samples);
+  if (limiter_.climbing())
+    length = climbing_window_length, samples = std::clamp(limiter_.limit(), fewest_samples, enough_samples);
+  else if (limiter_.trying())
+    samples = std::clamp(2 * limiter_.limit(), few_samples, enough_samples);
+  if (now - window_began_ >= length && window_answers_ >= samples) end_window(now);
 }
 
 void controller::end_window(clock::time_point now) {
   window_summary seen;
+  auto const usual = limiter_.usual();
+  auto const limit = limiter_.limit();
+  bool const trying = limiter_.trying();
   seen.answers = window_answers_;
-  if (window_served_ > 0) {
-    seen.inflation = window_inflation_ / static_cast<double>(window_served_);
-    seen.latency = window_latency_ / static_cast<clock::rep>(window_served_);
-  }
-  seen.limit_reached = limit_reached_;
-  inflation_ = seen.inflation;
+  if (window_served_ > 0) seen.latency = window_latency_ / static_cast<clock::rep>(window_served_);
+  seen.slowdown = window_compared_ > 0 ? window_slowdown_ / static_cast<double>(window_compared_) : usual;
+  seen.inflation = seen.slowdown / usual;
+  seen.limit_reached = limit_reached_ && window_compared_ > 0 && !starvation_.holds();
   limiter_.window_ended(now, seen);
-  highest_limit_ = std::max(highest_limit_, limiter_.exact());
-  pace_.window_ended(seen);
-  latencies_.window_ended(seen.inflation);
-  window_answers_ = window_served_ = 0;
-  window_inflation_ = 0;
+  if (trying) {
+    // Slower because of us, or because of somebody else: not known yet.
+    latencies_.window_lost();
+  } else {
+    inflation_ = seen.inflation;
+    pace_.window_ended(seen, limit);
+    latencies_.window_ended(seen.inflation, usual);
+  }
+  highest_limit_ = std::max(highest_limit_, limiter_.limit());
+  new_window();
+  say(now, event::what::limit);
+}
+
+void controller::new_window() {
+  window_answers_ = window_served_ = window_compared_ = 0;
+  window_slowdown_ = 0;
   window_latency_ = clock::duration(0);
   limit_reached_ = false;
-  say(now, event::what::limit);
 }
 
 void controller::failed(clock::time_point now, attempt const& a, bool probe) {
@@ -159,10 +187,8 @@ void controller::failed(clock::time_point now, attempt const& a, bool probe) {
   if (a.what != outcome::unreachable && !starvation_.holds()) {
     limiter_.overloaded(now);
     pace_.overloaded(now);
-    window_answers_ = window_served_ = 0;
-    window_inflation_ = 0;
-    window_latency_ = clock::duration(0);
-    limit_reached_ = false;
+    latencies_.window_lost();
+    new_window();
     say(now, event::what::limit);
   }
   if (now - *failing_since_ >= max_outage_ && ever_answered_ && !gave_up_) {
@@ -172,20 +198,20 @@ void controller::failed(clock::time_point now, attempt const& a, bool probe) {
 }
 
 void controller::say(clock::time_point now, event::what kind) {
-  if (kind == event::what::limit && limiter_.exact() == said_limit_ && pace_.gap() == said_gap_) return;
-  said_limit_ = limiter_.exact();
+  if (kind == event::what::limit && limiter_.limit() == said_limit_ && pace_.gap() == said_gap_) return;
+  said_limit_ = limiter_.limit();
   said_gap_ = pace_.gap();
   if (events_.size() >= most_events) events_.erase(events_.begin());
-  events_.push_back({kind, now, limiter_.exact(), pace_.gap(), inflation_, starvation_.mixed(),
+  events_.push_back({kind, now, static_cast<double>(limiter_.limit()), pace_.gap(), inflation_, starvation_.mixed(),
                      kind == event::what::opened ? breaker_.until() - now : clock::duration(0)});
 }
 
 throttle_state controller::state() const {
   using std::chrono::duration_cast;
   throttle_state s;
-  s.limit = limiter_.exact();
+  s.limit = static_cast<double>(limiter_.limit());
   s.cuts = limiter_.cuts();
-  s.highest_limit = highest_limit_;
+  s.highest_limit = static_cast<double>(highest_limit_);
   s.gap = duration_cast<milliseconds>(pace_.gap());
   s.longest_gap = duration_cast<milliseconds>(pace_.longest());
   s.tokens = budget_.tokens();

@@ -40,7 +40,7 @@ struct event {
   clock::time_point at{};
   double limit = 1;
   clock::duration gap{0};
-  double inflation = 1;
+  double inflation = 1;      // latency over what is usual for so many in flight
   bool mixed = false;        // starved: a share gets through
   clock::duration pause{0};  // opened: until the next probe
 };
@@ -86,6 +86,7 @@ class controller {
   void answered(clock::time_point now, attempt const& a, bool probe);
   void failed(clock::time_point now, attempt const& a, bool probe);
   void end_window(clock::time_point now);
+  void new_window();
   void say(clock::time_point now, event::what kind);
   double random() { return std::uniform_real_distribution<double>(0, 1)(random_); }
 
@@ -98,12 +99,14 @@ class controller {
   starvation starvation_;
   latencies latencies_;
 
-  clock::time_point window_began_{};
-  std::size_t window_answers_ = 0, window_served_ = 0;
-  double window_inflation_ = 0;
+  // Of answers to requests that started after the limit's last change: others tell of the limit before.
+  clock::time_point window_began_{}, limit_since_ = clock::time_point::min();
+  std::size_t window_answers_ = 0, window_served_ = 0, window_compared_ = 0;
+  double window_slowdown_ = 0;
   clock::duration window_latency_{0};
   bool limit_reached_ = false, probing_ = false;
-  double inflation_ = 1, highest_limit_ = 1, said_limit_ = 1;
+  double inflation_ = 1;
+  std::size_t highest_limit_ = 1, said_limit_ = 1;
   clock::duration said_gap_{0};
   clock::time_point hold_until_ = clock::time_point::min();
   std::optional<clock::time_point> failing_since_;

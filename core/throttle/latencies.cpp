@@ -11,7 +11,7 @@ namespace weir::throttle {
 namespace {
 
 constexpr double write_overhead = 3, read_overhead = 100;  // in units
-constexpr double target_s = 1.5;
+constexpr double target_s = 1.8;
 constexpr double first_write = 10, first_read = 250;
 constexpr std::size_t most_entries = 1000;  // endpoints are templates: there are some dozens
 
@@ -28,34 +28,41 @@ double work_of(method verb, std::size_t objects, std::size_t reply_bytes) {
   return overhead(verb) + units;
 }
 
-double latencies::seen(method verb, std::string_view endpoint, std::size_t objects, std::size_t reply_bytes,
-                       clock::duration latency) {
+std::optional<double> latencies::seen(method verb, std::string_view endpoint, std::size_t objects,
+                                      std::size_t reply_bytes, clock::duration latency, bool alone) {
   auto key = key_of(verb, endpoint);
-  if (entries_.size() >= most_entries && !entries_.contains(key)) return 1;
+  if (entries_.size() >= most_entries && !entries_.contains(key)) return {};
   auto& e = entries_[std::move(key)];
   auto const per_unit =
       std::max(1e-7, std::chrono::duration<double>(latency).count() / work_of(verb, objects, reply_bytes));
   e.cost = e.cost == 0 ? per_unit : e.cost + 0.3 * (per_unit - e.cost);
   if (e.bound > 0) e.bound *= 1.25;
-  if (e.reference == 0) e.reference = per_unit;
+  if (e.reference == 0 && alone) e.reference = per_unit;
   e.window_sum += per_unit;
   ++e.window_count;
+  if (e.reference == 0) return {};
   return per_unit / e.reference;
 }
 
-void latencies::window_ended(double inflation) {
+void latencies::window_ended(double inflation, double usual) {
   for (auto& [key, e] : entries_) {
     if (e.window_count == 0) continue;
-    auto const mean = e.window_sum / static_cast<double>(e.window_count);
+    auto const mean = e.window_sum / static_cast<double>(e.window_count) / usual;
     e.window_sum = 0;
     e.window_count = 0;
-    if (mean < e.reference)
+    if (e.reference == 0)
+      e.reference = mean;
+    else if (mean < e.reference)
       e.reference += 0.5 * (mean - e.reference);
     else if (inflation <= calm_inflation)
       e.reference += 0.1 * (mean - e.reference);
     else
       e.reference *= 1.01;  // a server that stays as slow as this for minutes is simply like that
   }
+}
+
+void latencies::window_lost() {
+  for (auto& [key, e] : entries_) e.window_sum = 0, e.window_count = 0;
 }
 
 std::size_t latencies::list_size(method verb, std::string_view endpoint, std::size_t ceiling) const {

@@ -18,11 +18,15 @@ double work_of(method verb, std::size_t objects, std::size_t reply_bytes);
 
 class latencies {
  public:
-  // An answer came: its latency over the reference (1 where there was none), which is learnt when the window ends.
-  double seen(method verb, std::string_view endpoint, std::size_t objects, std::size_t reply_bytes,
-              clock::duration latency);
-  // Good windows move the references, others hardly.
-  void window_ended(double inflation);
+  // An answer came: its latency over the reference, into which it goes when the window ends. Where there is no
+  // reference yet: 1 if it was `alone` (then it is one), else nothing.
+  std::optional<double> seen(method verb, std::string_view endpoint, std::size_t objects, std::size_t reply_bytes,
+                             clock::duration latency, bool alone = true);
+  // Good windows move the references, others hardly. `usual`: what slowdown our own requests in flight bring
+  // (limiter::usual), which is no part of a reference.
+  void window_ended(double inflation, double usual = 1);
+  // The answers of the last window say nothing about references.
+  void window_lost();
 
   // Objects for a list request that shall take 1 to 2 s, at most `ceiling`. Where nothing is known yet: ten, or 250 to
   // read.
@@ -37,7 +41,7 @@ class latencies {
 
  private:
   struct entry {
-    double reference = 0;  // s per unit; 0: none
+    double reference = 0;  // s per unit of a request alone; 0: none
     double cost = 0;       // recent; 0: none
     double bound = 0;      // objects; 0: none
     double window_sum = 0;

@@ -10,8 +10,8 @@ class pace {
   clock::duration longest() const { return longest_; }
   clock::time_point earliest() const { return next_; }
   void started(clock::time_point now) { next_ = now + gap_; }
-  void overloaded(clock::time_point now);  // doubles, at most once in a second
-  void window_ended(window_summary const& seen);
+  void overloaded(clock::time_point now);                            // doubles, at most once in a second
+  void window_ended(window_summary const& seen, std::size_t limit);  // limit: that held in it
 
  private:
   void set(clock::duration gap);

@@ -10,3 +10,5 @@ weir_tests(sim virtual LIBRARIES weir_engine weir_sim nlohmann_json::nlohmann_js
 # give way to those of the tests.
 target_compile_options(sim_virtual PRIVATE -O1)
 set_target_properties(sim_virtual PROPERTIES DISABLE_PRECOMPILE_HEADERS ON)
+# Some hundreds of simulated runs of minutes each.
+weir_tests(sim adaptive LIBRARIES weir_cli fmt::fmt)

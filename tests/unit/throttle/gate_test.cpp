@@ -199,7 +199,7 @@ TEST(gate, cancel_forgets_what_waits) {
   EXPECT_FALSE(g.cancel(1)) << "in flight";
   EXPECT_FALSE(g.cancel(99)) << "unknown";
   EXPECT_TRUE(g.cancel(2));
-  EXPECT_TRUE(g.done(start, 1, outcome::overload, milliseconds(1), milliseconds(1000)).again);
+  EXPECT_TRUE(g.done(start, 1, {outcome::overload, milliseconds(1), milliseconds(1000)}).again);
   EXPECT_TRUE(g.cancel(1)) << "in backoff";
   EXPECT_EQ(drain(g, start + seconds(9)), (std::vector<ticket>{3}));
   EXPECT_EQ(g.count().waiting, 0u);
