@@ -456,6 +456,10 @@ void runner::make_jobs() {
   for (auto const& stage : options_.stages)
     if (stage.source_type.empty() && chosen("", stage.id)) sourceless.push_back(make(stage, nullptr));
   if (!sourceless.empty()) lanes_.push_back(std::move(sourceless));
+  if (lanes_.empty() && !only_.empty())
+    report_.notices.push_back({base::log::level::warning, "", "",
+                               "nothing that run " + options_.resumes + " left is among the chosen stages and sources",
+                               "weir history show " + options_.resumes + " lists what it left"});
   for (auto const& stage : options_.stages)
     if (!stage.source_type.empty() &&
         std::none_of(sources_.begin(), sources_.end(), [&](auto const& s) { return s->type() == stage.source_type; }))
