@@ -194,7 +194,7 @@ std::string as_text(engine::report const& r, text_style const& style) {
     out += "\nNotices\n";
     for (auto const& n : r.notices) {
       auto const where = n.source.empty() ? n.stage : n.stage.empty() ? n.source : n.source + " " + n.stage;
-      out += fmt::format("  {}: {}\n", where, n.message);
+      out += fmt::format("  {}{}\n", where.empty() ? "" : where + ": ", n.message);
       if (!n.hint.empty()) out += fmt::format("    → {}\n", n.hint);
     }
   }
