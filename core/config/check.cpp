@@ -116,7 +116,8 @@ void checker::complain(view const& v, std::string summary, std::string detail, s
 
 void checker::complain_at_key(view const& v, std::string summary, std::string detail) {
   yaml::mark at;
-  if (v.node() != nullptr) at = v.node()->key_at.line != 0 ? v.node()->key_at : v.node()->at;
+  // What stands in a list has no key, the whole file no place.
+  if (v.node() != nullptr) at = v.node()->key_at.line == 0 && v.key() != nullptr ? v.node()->at : v.node()->key_at;
   errors_.push_back(doc_.complain(at, std::move(summary), std::move(detail)));
 }
 

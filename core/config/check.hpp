@@ -30,7 +30,7 @@ class view {
   std::chrono::milliseconds duration() const;
   std::string text() const;
   std::pair<double, double> range() const;  // of one number: twice the same
-  std::vector<view> children() const;  // of a map or a list, the wrong ones left out
+  std::vector<view> children() const;       // of a map or a list, the wrong ones left out
 
  private:
   friend class checker;

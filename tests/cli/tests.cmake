@@ -4,7 +4,7 @@ target_link_libraries(weir_test_other_abi PRIVATE weir_sdk)
 set_target_properties(weir_test_other_abi PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden)
 weir_add_stage(weir_test_direct SOURCES cli/plugins/direct.cpp JSON)
 
-foreach(name bad_input sync_sim resume outage state_dir lost_answers)
+foreach(name bad_input sync_sim resume outage state_dir lost_answers throttle_simulate)
   add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_${name}.py)
   set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 600
     ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_OTHER_ABI=$<TARGET_FILE:weir_test_other_abi>")

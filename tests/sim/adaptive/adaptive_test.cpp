@@ -82,8 +82,8 @@ std::uint64_t errors(simulation_result const& r) { return r.refused + r.failed; 
 
 TEST(adaptive, is_never_much_worse_than_the_best_fixed_setting) {
   std::string table =
-      fmt::format("{:<28} {:>4} {:>10} {:>8} {:>8} {:>12} {:>8} {:>8} {:>6} {:>7}\n", "NetBox", "seed", "best fixed",
-                  "time, s", "errors", "adaptive, s", "errors", "in fl.", "conn.", "ratio");
+      fmt::format("{:<28} {:>4} {:>10} {:>8} {:>8} {:>12} {:>8} {:>8} {:>6} {:>7} {:>9}\n", "NetBox", "seed",
+                  "best fixed", "time, s", "errors", "adaptive, s", "errors", "in fl.", "conn.", "ratio", "16 fixed");
   for (auto const& b : boxes)
     for (std::uint64_t const seed : {1, 2, 3}) {
       std::vector<simulation_result> all;
@@ -94,9 +94,10 @@ TEST(adaptive, is_never_much_worse_than_the_best_fixed_setting) {
         if (r.deferred == 0 && (all[best].deferred > 0 || r.seconds < all[best].seconds)) best = c - 1;
       }
       auto const mine = adaptive(b, seed);
-      table += fmt::format("{:<28} {:>4} {:>10} {:>8.1f} {:>8} {:>12.1f} {:>8} {:>8} {:>6} {:>7.3f}\n", b.name, seed,
-                           best + 1, all[best].seconds, errors(all[best]), mine.seconds, errors(mine),
-                           mine.peak_in_flight, mine.peak_connections, mine.seconds / all[best].seconds);
+      table +=
+          fmt::format("{:<28} {:>4} {:>10} {:>8.1f} {:>8} {:>12.1f} {:>8} {:>8} {:>6} {:>7.3f} {:>9}\n", b.name, seed,
+                      best + 1, all[best].seconds, errors(all[best]), mine.seconds, errors(mine), mine.peak_in_flight,
+                      mine.peak_connections, mine.seconds / all[best].seconds, errors(all.back()));
       SCOPED_TRACE(b.name + ", seed " + std::to_string(seed));
       ASSERT_EQ(all[best].deferred, 0U);
       EXPECT_EQ(mine.deferred, 0U);
@@ -105,11 +106,25 @@ TEST(adaptive, is_never_much_worse_than_the_best_fixed_setting) {
       for (std::size_t c = 1; c <= most_in_flight; ++c) {
         auto const& r = all[c - 1];
         if (r.deferred > 0 || r.seconds > 1.15 * mine.seconds) continue;
-        if (errors(r) == 0)
-          EXPECT_EQ(errors(mine), 0U) << "as " << c << " in flight has none";
-        else
-          EXPECT_LT(errors(mine), errors(r)) << c << " in flight";
+        EXPECT_TRUE(errors(mine) < errors(r) || errors(mine) == 0) << c << " in flight: " << errors(r);
       }
+    }
+  std::printf("%s", table.c_str());
+}
+
+// A pool with fewer connections than there are cores to use them: nobody can know before a request is refused. It is
+// found out at the price of a few, and remembered for longer each time.
+TEST(adaptive, finds_out_about_a_pool_smaller_than_the_cores_at_the_price_of_few_errors) {
+  std::string table = fmt::format("{:<34} {:>4} {:>9} {:>9} {:>8} {:>9} {:>9}\n", "NetBox", "seed", "time, s",
+                                  "requests", "refused", "percent", "16 fixed");
+  for (auto const& b : {box{"eight cores, 5 connections", 8, 2, 8, 0.65, 5, 0s},
+                        box{"eight cores, 9 connections", 8, 2, 8, 0.65, 9, 0s},
+                        box{"two workers, 7 connections kept", 2, 8, 2, 0.65, 7, 300s}})
+    for (std::uint64_t const seed : {1, 2, 3}) {
+      auto const mine = adaptive(b, seed);
+      table += fmt::format("{:<34} {:>4} {:>9.1f} {:>9} {:>8} {:>9.2f} {:>9.2f}\n", b.name, seed, mine.seconds,
+                           mine.requests, mine.refused, mine.refused_percent(), fixed(b, seed, 16).refused_percent());
+      EXPECT_EQ(mine.deferred, 0U) << b.name << ", seed " << seed;
     }
   std::printf("%s", table.c_str());
 }
