@@ -44,8 +44,10 @@ class crashes : public ::testing::TestWithParam<std::tuple<bool, bool>> {
           {300, "nfs:backup/vzdump-qemu-300-2026_05_0" + std::to_string(n) + ".vma.zst", "", 5, false});
     return l;
   }
-  static void crash_and_go_on(crash_point where, std::string const& what, bool& crashed) {
+  static void crash_and_go_on(crash_point where, std::string const& what, bool& crashed,
+                              fault const* always = nullptr) {
     auto l = prepared(3);
+    if (always) l->server().add(*always);
     run_plan plan;
     plan.crash = where;
     crashed = l->run(plan).crashed;
@@ -81,6 +83,27 @@ TEST_P(crashes, at_any_instant) {
     bool crashed = false;
     auto const at = lasts * i / instants;
     crash_and_go_on({{}, at}, "crashed after " + std::to_string(at / 1us) + " us", crashed);
+    EXPECT_TRUE(crashed);
+  }
+}
+
+// What lies in a queue in front of NetBox when weir dies is done a good second later: while `resume` looks for it.
+TEST_P(crashes, while_netbox_has_yet_to_begin) {
+  fault held;
+  held.what = trouble::gateway_timeout;
+  held.times = 100000;
+  held.delay = 50s;
+  held.held = 1500ms;
+  auto l = prepared(3);
+  l->server().add(held);
+  auto const begin = l->line().now();
+  l->run({});
+  auto const lasts = l->line().now() - begin;
+  constexpr int instants = 30;
+  for (int i = 1; i < instants && !HasFailure(); ++i) {
+    bool crashed = false;
+    auto const at = lasts * i / instants;
+    crash_and_go_on({{}, at}, "crashed after " + std::to_string(at / 1us) + " us", crashed, &held);
     EXPECT_TRUE(crashed);
   }
 }
