@@ -117,15 +117,13 @@ class driver {
   struct flight {
     list what;
     bool lookup = false;
-    std::size_t work_objects = 0;  // carried, for the record
-    virtual_time started{0};
-    std::uint64_t attempt = 0;  // the model's id while it is under way
+    bool fresh_connection = false;  // for the next attempt, as core/http/client.cpp does it
+    std::size_t work_objects = 0;   // carried, for the record
   };
   struct under_way {
     ticket t = 0;
     virtual_time started{0};
     method verb = method::get;
-    bool commits = false;
   };
 
   // Work in µs instead of objects, so that each kind can have costs of its own.
@@ -182,7 +180,7 @@ class driver {
       if (now_ >= start.until) continue;
       auto const id = next_burst_id_++;
       bursts_.emplace(id, start.until);
-      model_.arrive(now_, id, false, static_cast<std::size_t>(in_.netbox.read_base.count()));
+      model_.arrive(now_, id, false, static_cast<std::size_t>(in_.netbox.read_base.count()), true);
     }
   }
 
@@ -246,15 +244,17 @@ class driver {
     if (lookup) ++lookups_under_way_, ++out_.lookups;
     gate_.submit(on_clock(now_), t, about);
     auto const carried = l.items.size();
-    flights_.emplace(t, flight{std::move(l), lookup, carried});
+    flights_.emplace(t, flight{std::move(l), lookup, false, carried});
   }
 
   void start(ticket t) {
     auto const id = next_id_++;
-    under_way u{t, now_, method::get, false};
+    under_way u{t, now_, method::get};
     auto work = probe_work;
+    bool fresh = false;
     if (t != throttle::probe_ticket) {
       auto const& f = flights_.at(t);
+      fresh = f.fresh_connection;
       auto const n = static_cast<std::int64_t>(f.what.items.size());
       if (f.lookup) {
         work = in_.netbox.read_base + n * in_.netbox.read_object;
@@ -262,13 +262,12 @@ class driver {
         auto const& w = in_.work[f.what.work];
         work = w.write_base + n * w.write_object;
         u.verb = method::post;
-        u.commits = true;
         sent_.emplace(id, f.what);
       }
     }
     under_way_.emplace(id, u);
     deadlines_.emplace_back(now_ + in_.request_timeout, id);
-    model_.arrive(now_, id, u.verb != method::get, static_cast<std::size_t>(work.count()));
+    model_.arrive(now_, id, u.verb != method::get, static_cast<std::size_t>(work.count()), fresh);
   }
 
   method verb_of(std::uint64_t id) const {
@@ -306,6 +305,7 @@ class driver {
     if (e.what == outcome::overload && !away) ++out_.refused;
     if (e.what == outcome::unknown || e.what == outcome::unreachable || away) ++out_.failed;
     auto const v = gate_.done(on_clock(now_), u.t, e);
+    if (v.again) f->second.fresh_connection = e.cause == throttle::trouble::no_connection;
     if (!v.again && f != flights_.end()) {
       auto ended = std::move(f->second);
       flights_.erase(f);

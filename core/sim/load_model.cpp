@@ -188,7 +188,7 @@ struct load_model::state {
       for (; !quick.empty() && quick.front().at <= now; quick.pop_front()) pending.answers.push_back(quick.front());
       if (next_retry && *next_retry <= now) seat_neighbours();
       if (next_user && *next_user <= now) {
-        arrive(0, false, work_of(scenario.user_work, users));
+        arrive(0, false, work_of(scenario.user_work, users), true);
         plan_user();
       }
       forget_answered();
@@ -283,7 +283,7 @@ struct load_model::state {
     quick.push_back({result, id, now + at_once, retry_after});
   }
 
-  void arrive(std::uint64_t id, bool ours, virtual_time work) {
+  void arrive(std::uint64_t id, bool ours, virtual_time work, bool fresh) {
     if (auto const* e = active(what::too_many))
       return answer_quickly(id, ours, how::too_many, static_cast<int>(e->amount));
     if (active(what::bad_gateway) != nullptr) return answer_quickly(id, ours, how::bad_gateway);
@@ -294,7 +294,7 @@ struct load_model::state {
     r.ours = ours;
     r.listening = ours && active(what::hang) == nullptr;
     r.work = work;
-    r.worker = worker_for(ours);
+    r.worker = worker_for(ours && !fresh);
     auto& w = workers[r.worker];
     if (r.listening) {
       serial[id] = s;
@@ -305,9 +305,9 @@ struct load_model::state {
     start_waiting(w);
   }
 
-  std::size_t worker_for(bool ours) {
+  std::size_t worker_for(bool kept_connection) {
     auto const pick = choice.roll();
-    if (ours) {
+    if (kept_connection) {
       std::erase_if(connections_kept, [&](kept const& k) { return now - k.since >= keep_alive; });
       if (!connections_kept.empty()) {
         auto const mine = connections_kept.back().worker;
@@ -381,13 +381,13 @@ struct load_model::state {
 load_model::load_model(load_scenario scenario) : state_(std::make_unique<state>(std::move(scenario))) {}
 load_model::~load_model() = default;
 
-void load_model::arrive(virtual_time now, std::uint64_t id, bool write, std::size_t objects) {
+void load_model::arrive(virtual_time now, std::uint64_t id, bool write, std::size_t objects, bool fresh) {
   auto& s = *state_;
   s.run(now);
   auto const& of = s.scenario;
   auto const n = static_cast<std::int64_t>(objects);
   s.arrive(id, true,
-           s.work_of(write ? of.write_base + n * of.write_object : of.read_base + n * of.read_object, s.works));
+           s.work_of(write ? of.write_base + n * of.write_object : of.read_base + n * of.read_object, s.works), fresh);
 }
 
 void load_model::abandon(std::uint64_t id) {

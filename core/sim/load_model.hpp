@@ -81,8 +81,8 @@ class load_model {
   ~load_model();
 
   // A request arrives. Times never go backwards between calls.
-  // `id` is not that of a request under way.
-  void arrive(virtual_time now, std::uint64_t id, bool write, std::size_t objects);
+  // `id` is not that of a request under way. `fresh`: on a new connection, though there may be an idle one.
+  void arrive(virtual_time now, std::uint64_t id, bool write, std::size_t objects, bool fresh = false);
   // The client went away: no answer comes, but NetBox goes on and commits.
   void abandon(std::uint64_t id);
   // When the next thing happens by itself (a request ends, a fault begins); nothing: never.

@@ -113,7 +113,8 @@ TEST(adaptive, is_never_much_worse_than_the_best_fixed_setting) {
 }
 
 // A pool with fewer connections than there are cores to use them: nobody can know before a request is refused. It is
-// found out at the price of a few, and remembered for longer each time.
+// found out at the price of a few, and remembered for longer each time. Where the threads keep connections that others
+// need, not even one request at a time goes without refusals in the long run; there it must still finish.
 TEST(adaptive, finds_out_about_a_pool_smaller_than_the_cores_at_the_price_of_few_errors) {
   std::string table = fmt::format("{:<34} {:>4} {:>9} {:>9} {:>8} {:>9} {:>9}\n", "NetBox", "seed", "time, s",
                                   "requests", "refused", "percent", "16 fixed");
@@ -124,7 +125,12 @@ TEST(adaptive, finds_out_about_a_pool_smaller_than_the_cores_at_the_price_of_few
       auto const mine = adaptive(b, seed);
       table += fmt::format("{:<34} {:>4} {:>9.1f} {:>9} {:>8} {:>9.2f} {:>9.2f}\n", b.name, seed, mine.seconds,
                            mine.requests, mine.refused, mine.refused_percent(), fixed(b, seed, 16).refused_percent());
-      EXPECT_EQ(mine.deferred, 0U) << b.name << ", seed " << seed;
+      SCOPED_TRACE(b.name + ", seed " + std::to_string(seed));
+      EXPECT_EQ(mine.deferred, 0U);
+      EXPECT_EQ(mine.lost, 0U);
+      if (b.conn_max_age.count() == 0) {
+        EXPECT_LE(mine.refused_percent(), 1.5);
+      }
     }
   std::printf("%s", table.c_str());
 }
