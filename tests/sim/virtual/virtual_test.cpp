@@ -48,7 +48,7 @@ TEST_F(virtual_days, nothing_is_lost_and_nothing_doubled) {
     lived(std::strtoull(one, nullptr, 10));
     return;
   }
-  auto const first = number_of("WEIR_FIRST_SEED", 1), count = number_of("WEIR_SEEDS", 200);
+  auto const first = number_of("WEIR_FIRST_SEED", 1), count = number_of("WEIR_SEEDS", 200 / slowness);
   std::uint64_t failed = 0;
   for (auto seed = first; seed < first + count && failed < 20; ++seed)
     if (!lived(seed)) ++failed;
