@@ -307,8 +307,8 @@ bool session::pause(milliseconds time) {
   return !wire_.on().wait(time, [&] { return options_.stop && options_.stop().has_value(); });
 }
 
-// What the change log knows of a batch: asked until it knows something, or until NetBox cannot be at work on it any more.
-// Whoever may not read it waits as long, and learns nothing.
+// What the change log knows of a batch: asked until it knows something, or until NetBox cannot be at work on it any
+// more. Whoever may not read it waits as long, and learns nothing.
 base::result<std::vector<netbox::client::logged_change>> session::logged(std::string const& marker,
                                                                          throttle::clock::time_point deadline,
                                                                          std::string const& lane) {
@@ -336,8 +336,8 @@ base::result<std::unordered_map<std::string, object_id>> session::look_up(doubt 
                      {{"stage", lane}, {"kind", d.kind->name}, {"marker", d.marker}});
   std::size_t known = 0;
   if (d.after != outcome::lost_race) {  // that one was rolled back: somebody else has made the object
-    auto const changes = logged(
-        d.marker, sent + patience(method::post, d.kind->path, d.objects, d.after == outcome::unknown), lane);
+    auto const changes =
+        logged(d.marker, sent + patience(method::post, d.kind->path, d.objects, d.after == outcome::unknown), lane);
     if (!changes) return changes.error();
     known = changes->size();
   }
@@ -382,13 +382,13 @@ base::result<std::size_t> session::settle(std::string const& earlier_run) {
         if (auto ok = ended(store::batch_state::deferred, "it was never sent", {}); !ok) return ok.error();
         continue;
       }
-      // A POST that NetBox is still at work on would make its objects after they have been looked for; the others may
-      // come late without harm.
+      // What NetBox is still at work on would make its objects after they have been looked for, or put old values over
+      // newer ones. A late DELETE does no harm.
       auto const verb = b.verb == "POST" ? method::post : b.verb == "PATCH" ? method::patch : method::del;
       auto const since_sent =
           b.sent ? std::max(0ms, std::chrono::duration_cast<milliseconds>(on_disk(on) - *b.sent)) : 0ms;
       auto const wait_for =
-          verb == method::post ? patience(verb, b.path, b.objects, true) - since_sent : milliseconds(0);
+          verb == method::del ? milliseconds(0) : patience(verb, b.path, b.objects, true) - since_sent;
       auto const changes = logged(b.marker, on.now() + wait_for, "start");
       if (!changes) return changes.error();
       auto const& seen = *changes;
@@ -397,8 +397,9 @@ base::result<std::size_t> session::settle(std::string const& earlier_run) {
       if (verb == method::post && seen.size() == b.objects)
         for (std::size_t i = 0; i < seen.size(); ++i)
           objects.push_back({i, {}, {}, {}, seen[i].object_id, store::batch_state::done, {}});
-      auto const ok = seen.empty() ? ended(store::batch_state::deferred, "NetBox's change log does not know it", {})
-                                   : ended(store::batch_state::done, "NetBox's change log knows it", objects);
+      auto const ok =
+          seen.empty() ? ended(store::batch_state::deferred, "not in NetBox's change log, as far as it may be read", {})
+                       : ended(store::batch_state::done, "NetBox's change log knows it", objects);
       if (!ok) return ok.error();
     }
   }

@@ -98,7 +98,7 @@ void latencies::restore(std::string_view text) {
     std::string const number(line.substr(space + 1));
     char* rest = nullptr;
     double const value = std::strtod(number.c_str(), &rest);
-    if (*rest != '\0' || !(value > 0) || value > 1000) continue;
+    if (*rest != '\0' || !(value >= 1e-7) || value > 1000) continue;
     entries_[std::string(line.substr(0, space))].reference = value;
   }
 }

@@ -23,6 +23,15 @@ std::optional<double> write(latencies& l, std::size_t objects, double per_unit, 
   return l.seen(post, path, objects, 500, seconds(per_unit * work_of(post, objects, 500)), alone);
 }
 
+// As quick as nothing: everything would count as slow against it, for a week.
+TEST(latencies, does_not_believe_a_reference_that_no_server_has) {
+  latencies l;
+  l.restore("POST dcim/devices 1e-320\nPOST dcim/sites 1e-9\nPOST extras/tags 0.02\n");
+  EXPECT_FALSE(l.reference(method::post, "dcim/devices"));
+  EXPECT_FALSE(l.reference(method::post, "dcim/sites"));
+  EXPECT_TRUE(l.reference(method::post, "extras/tags"));
+}
+
 }  // namespace
 
 TEST(latencies, work_is_three_objects_and_those_carried_or_a_hundred_kilobytes_and_those_read) {
