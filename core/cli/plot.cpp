@@ -15,6 +15,7 @@ namespace {
 constexpr double width = 1000, left = 72, right = 24, panel_width = width - left - right;
 constexpr double between = 34, label_lane = 15;
 constexpr std::size_t steps = 300;
+constexpr std::size_t longest_bridge = 12;  // steps without an answer that a curve spans
 // Okabe and Ito: told apart by everybody.
 constexpr std::array<std::string_view, 6> colours = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"};
 constexpr std::array<std::string_view, 3> dashes = {"", " stroke-dasharray=\"7 3\"", " stroke-dasharray=\"2 2.5\""};
@@ -189,22 +190,31 @@ class picture {
     for (std::size_t i = 0; i < series_.size(); ++i) {
       auto const& s = series_[i];
       auto const& values = column(i);
-      std::string points;
+      std::string path;
       double before = std::nan("");
+      std::size_t last = 0;
+      auto const to = [&](char how, double at, double value) {
+        path += fmt::format("{}{:.1f},{:.1f} ", how, at, y(value));
+      };
       for (std::size_t k = 0; k < values.size(); ++k) {
         if (std::isnan(values[k])) continue;
         auto const at = x(s.at_s[k] + (stepped ? 0 : s.step_s / 2));
-        if (stepped && !std::isnan(before) && values[k] != before)
-          points += fmt::format("{:.1f},{:.1f} ", at, y(before));
-        if (!stepped || values[k] != before || k + 1 == values.size())
-          points += fmt::format("{:.1f},{:.1f} ", at, y(values[k]));
+        bool const apart = std::isnan(before) || (!stepped && k - last > longest_bridge);
+        if (apart) {
+          to('M', at, values[k]);
+        } else if (!stepped) {
+          to('L', at, values[k]);
+        } else if (values[k] != before) {
+          to('L', at, before);
+          to('L', at, values[k]);
+        }
         before = values[k];
+        last = k;
       }
-      if (stepped && !std::isnan(before))
-        points += fmt::format("{:.1f},{:.1f} ", x(s.at_s.back() + s.step_s), y(before));
-      body_ += fmt::format(
-          "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" stroke-linejoin=\"round\"{}/>\n",
-          points, colour(i), dash(i));
+      if (stepped && !std::isnan(before)) to('L', x(s.at_s.back() + s.step_s), before);
+      body_ +=
+          fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" stroke-linejoin=\"round\"{}/>\n",
+                      path, colour(i), dash(i));
     }
   }
 

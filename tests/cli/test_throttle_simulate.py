@@ -120,11 +120,12 @@ class throttle_simulate(WeirCase):
                     self.assertTrue(any(t.startswith(label) for t in texts), f"{label}: {texts}")
                 self.assertTrue(any(re.fullmatch("time, (s|min)", t) for t in texts))
                 # limit, gap, latency, objects, connections
-                self.assertEqual(len(list(root.iter(space + "polyline"))), 5 * len(PROFILES))
+                self.assertEqual(len(list(root.iter(space + "path"))), 5 * len(PROFILES))
                 width, height = float(root.get("width")), float(root.get("height"))
                 numbers = r"-?[\d.]+"
-                for line in root.iter(space + "polyline"):
-                    for x, y in re.findall(rf"({numbers}),({numbers})", line.get("points")):
+                for line in root.iter(space + "path"):
+                    self.assertRegex(line.get("d"), "^M")
+                    for x, y in re.findall(rf"({numbers}),({numbers})", line.get("d")):
                         self.assertTrue(0 <= float(x) <= width and 0 <= float(y) <= height, f"{x},{y} is outside")
         self.assertTrue(any("neighbour takes 17" in t for t in
                             [t.text for t in xml.parse(self.folder / "neighbour.svg").getroot().iter() if t.text]))
