@@ -54,8 +54,8 @@ def cost_of_requests(objects=2000):
     proxmox = Simulator("proxmox", *change.arguments(guests=50, backups=objects))
     workspace = Workspace()
     try:
-        profile = workspace.file("single.yaml", "extends: aggressive\nbatch: {size: 100, delay_ms: 0, objects_per_request: 1}\n"
-                                                "max_in_flight: 4\nrequests_per_second: 1000\n")
+        profile = str(workspace.file("single.yaml", "extends: aggressive\nbatch: {size: 100, delay_ms: 0, objects_per_request: 1}\n"
+                                                "max_in_flight: 4\nrequests_per_second: 1000\n"))
         config = workspace.config(netbox.url, change.NETBOX_TOKEN, {"pve-a": change.settings(proxmox)}, profile=profile)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         outcome = workspace.weir("sync", "--config", config, "--output", "json", timeout=1800)
