@@ -9,6 +9,7 @@
 #include "core/engine/run.hpp"
 #include "core/engine/session.hpp"
 #include "core/http/client.hpp"
+#include "core/http/limits.hpp"
 #include "core/netbox/client.hpp"
 
 namespace weir::simulated {
@@ -25,21 +26,6 @@ struct crash {
 };
 
 constexpr std::size_t most_problems = 20;
-
-throttle::limits limits_of(config::profile const& p, throttle::control control) {
-  throttle::limits l;
-  l.max_in_flight = p.max_in_flight;
-  l.requests_per_second = p.requests_per_second;
-  l.batch_size = p.batch_size;
-  l.batch_delay = p.batch_delay;
-  l.max_attempts = p.max_attempts;
-  l.backoff_base = p.backoff_base;
-  l.backoff_cap = p.backoff_cap;
-  l.max_outage = std::chrono::duration_cast<std::chrono::seconds>(p.max_outage);
-  l.control = control;
-  l.probe = true;
-  return l;
-}
 
 // "weir run 7f3a2c1b#12 pve-a/backups" ► 7f3a2c1b, 12
 bool read_marker(std::string const& marker, std::string& run, std::uint64_t& number) {
@@ -302,9 +288,9 @@ void host::work(process& p, run_plan const& plan, source const& wanted, outcome&
   config::netbox where;
   where.url = netbox_url;
   where.token = base::secret(netbox_.token());
-  p.client =
-      std::make_unique<http::client>(p.loop, std::make_unique<wire>(*this, p), limits_of(day_.profile, day_.control),
-                                     "netbox", throttle::classify, day_.seed * 1000 + processes_);
+  p.client = std::make_unique<http::client>(p.loop, std::make_unique<wire>(*this, p),
+                                            http::limits_of(day_.profile, day_.control), "netbox", throttle::classify,
+                                            day_.seed * 1000 + processes_);
   p.netbox = std::make_unique<weir::netbox::client>(*p.client, where, day_.profile);
   if (auto const learnt = journal.recall(netbox_url, 24h * 7, p.loop->wall_now()); learnt && *learnt)
     p.client->restore(**learnt);
