@@ -84,13 +84,15 @@ class neighbour(NetBoxCase):
         refused, requests = proxy.failures(), len(proxy.seen)
         theirs = len(other.answers) - other.answers.count("ok")
         self.figures.add(f"refused {refused} of {requests}; the neighbour {theirs} of {len(other.answers)}", *[""] * 4)
+        self.figures.add(f"limit cut {self.of_throttle(outcome, 'cuts')} times, longest gap {self.of_throttle(outcome, 'longest_gap_ms')} ms", *[""] * 4)
         self.assertEqual(outcome.exit_code, EXIT_DONE, str(outcome))
         self.assertGreater(min(map(len, of.values())), SETTLING, f"one of the phases is too short: {series}")
         # Means: with a limit of two, now and then fewer or more are tried.
         alone = statistics.mean(n for n, _ in of["alone"][-SETTLING:])
         crowded = statistics.mean(n for n, _ in of["neighbour"][SETTLING:])
-        self.assertLess(crowded, alone, series)
-        self.assertGreater(max(n for n, _ in of["after"][SETTLING:]), crowded, series)
+        # Where the machine has other work, one at a time may be all that is of use from the beginning: then it stays at that.
+        self.assertLess(crowded, max(alone, 1.3), series)
+        self.assertGreaterEqual(max(n for n, _ in of["after"][SETTLING:]), round(alone), series)
         self.assertLess(refused / requests, 0.01)
         self.assert_settled()
 
