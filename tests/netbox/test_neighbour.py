@@ -15,8 +15,8 @@ from netbox_case import NetBoxCase
 from netbox_lab import SCRIPT, Meanwhile, ask
 from weir_test import EXIT_DONE
 
-GUESTS, BACKUPS = 20, 4500
-BEGIN_AT = 1000  # objects sent: weir has found its pace
+GUESTS, BACKUPS = 20, 7500
+BEGIN_AT = 2500  # objects sent: weir has found its pace
 SECONDS, READERS = 30, 3
 SLEEPERS, APART_S = 6, 2  # with the readers 9 of the 11 connections there are
 SETTLING = 10  # samples, each of a second, in which weir may still be finding out
