@@ -15,6 +15,7 @@
 #include "core/cli/report.hpp"
 #include "core/cli/setup.hpp"
 #include "core/cli/version.hpp"
+#include "core/store/files.hpp"
 #include "core/store/journal.hpp"
 #include "core/store/lock.hpp"
 #include "weir/abi.h"
@@ -64,8 +65,7 @@ base::result<void> open_state(setup& ready, state& out) {
   store::lock_holder me;
   me.run = ready.options.run_id;
   me.command = ready.options.command;
-  char name[256] = {};
-  if (gethostname(name, sizeof name - 1) == 0) me.host = name;
+  me.host = store::host_name();
   me.pid = getpid();
   me.since = std::chrono::system_clock::now();
   auto lock = store::run_lock::take(dir, ready.settings.netbox.url, me);
@@ -108,7 +108,7 @@ std::optional<int> choose_run(arguments const& args, setup& ready, store::journa
     complain(found.error());
     return exit_code::usage;
   }
-  if (found->netbox_url != url) {
+  if (store::normalised_url(found->netbox_url) != store::normalised_url(url)) {
     complain(base::fail(base::error_code::usage, "run " + found->id + " wrote to " + found->netbox_url +
                                                      ", and the configuration names " + url));
     return exit_code::usage;

@@ -19,6 +19,7 @@
 #include "core/cli/setup.hpp"
 #include "core/cli/version.hpp"
 #include "core/config/config.hpp"
+#include "core/store/files.hpp"
 #include "core/store/journal.hpp"
 
 namespace weir::cli {
@@ -31,11 +32,6 @@ using store::instant;
 constexpr std::size_t listed = 20;  // failed objects or open batches, in the text
 
 // --- what the journal says, and what it cannot know
-
-std::string this_host() {
-  char name[256] = "";
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
-}
 
 // When the process began, from /proc; nothing where that is not to be had.
 std::optional<instant> began(std::int64_t pid) {
@@ -59,7 +55,7 @@ std::optional<instant> began(std::int64_t pid) {
 // A run that is recorded as running and whose process is gone has not ended: it was interrupted. A process that is
 // younger than the run only has its number (a container's first process, a machine that was started again).
 bool process_is_gone(store::run_record const& r) {
-  if (r.host != this_host()) return false;
+  if (r.host != store::host_name()) return false;
   if (r.pid <= 0 || (::kill(static_cast<pid_t>(r.pid), 0) != 0 && errno == ESRCH)) return true;
   auto const since = began(r.pid);
   return since && *since > r.started + std::chrono::seconds(5);

@@ -180,17 +180,15 @@ store::object_record record(std::size_t position, store::batch_state state, std:
 
 }  // namespace
 
-void apply::split(list l, std::string const& message, batch_result& result, std::vector<change const*> const& sent) {
+void apply::split(list l, std::string const& message, batch_result& result) {
   result.state = store::batch_state::failed;
   result.reason = message;
   if (l.items.size() == 1) {
-    auto const position = std::find(sent.begin(), sent.end(), l.items.front()) - sent.begin();
-    result.objects.push_back(record(static_cast<std::size_t>(position), store::batch_state::failed, message));
+    result.objects.push_back(record(0, store::batch_state::failed, message));
     return fail(*l.items.front(), message);
   }
-  for (auto const* c : l.items)
-    result.objects.push_back(record(static_cast<std::size_t>(std::find(sent.begin(), sent.end(), c) - sent.begin()),
-                                    store::batch_state::deferred, "sent again in a shorter list"));
+  for (std::size_t i = 0; i < l.items.size(); ++i)
+    result.objects.push_back(record(i, store::batch_state::deferred, "sent again in a shorter list"));
   auto const middle = l.items.begin() + static_cast<std::ptrdiff_t>(l.items.size() / 2);
   requeue({{middle, l.items.end()}, l.doubts, l.parents});
   requeue({{l.items.begin(), middle}, l.doubts, l.parents});
@@ -281,29 +279,23 @@ void apply::landed(std::uint64_t number, list const& l, http::reply const& reply
   }
   auto const parsed = json::parse(reply.body, nullptr, false);
   bool const whole = parsed.is_array() && parsed.size() == l.items.size();
-  list unclear{{}, l.doubts + 1, l.parents};
+  // What landed but whose number NetBox did not say is looked up. Positions stay: what is known becomes a null.
+  auto unclear = l.items;
   for (std::size_t i = 0; i < l.items.size(); ++i) {
     auto const id = whole && parsed[i].is_object() ? parsed[i].find("id") : parsed.end();
-    if (!whole || !parsed[i].is_object() || id == parsed[i].end() || !id->is_number_unsigned()) {
-      unclear.items.push_back(l.items[i]);  // it landed, but NetBox's number is not known: it is looked up
-      continue;
-    }
+    if (!whole || !parsed[i].is_object() || id == parsed[i].end() || !id->is_number_unsigned()) continue;
     world_.created(l.items[i]->object, id->get<object_id>());
     done(*l.items[i]);
     result.objects.push_back(record(i, store::batch_state::done, {}, id->get<object_id>()));
+    unclear[i] = nullptr;
   }
-  if (unclear.items.empty()) return;
+  if (result.objects.size() == l.items.size()) return;
   result.state = store::batch_state::unknown;
   result.reason = "the answer does not name the new objects";
-  doubtful d{number, {}, outcome::unknown, std::exchange(result.objects, {})};
-  d.what = l;
-  d.what.doubts = unclear.doubts;
-  if (unclear.items.size() < l.items.size()) {
-    // The positions of those left must stay: what is known is marked by a null.
-    for (auto& item : d.what.items)
-      if (std::find(unclear.items.begin(), unclear.items.end(), item) == unclear.items.end()) item = nullptr;
-  }
-  doubtful_.push_back(std::move(d));
+  doubtful_.push_back({number,
+                       {std::move(unclear), l.doubts + 1, l.parents},
+                       outcome::unknown,
+                       std::exchange(result.objects, {})});
 }
 
 void apply::refused(std::uint64_t number, list l, netbox::blame const& blame, batch_result& result) {
@@ -313,8 +305,7 @@ void apply::refused(std::uint64_t number, list l, netbox::blame const& blame, ba
   for (auto const& [id, message] : blame.by_id)
     for (std::size_t i = 0; i < l.items.size(); ++i)
       if (world_.real(l.items[i]->object) == id) named[i] = message;
-  auto const sent = l.items;
-  if (named.empty()) return split(std::move(l), blame.detail, result, sent);
+  if (named.empty()) return split(std::move(l), blame.detail, result);
   result.state = store::batch_state::failed;
   result.reason = blame.detail;
   // What was not there when it was read, and is now: another writer was quicker. Whether it is what is wanted is looked
@@ -384,9 +375,8 @@ batch_result apply::answered(std::uint64_t number, http::answer const& got) {
       break;
     case outcome::too_large:
     case outcome::server_fault: {
-      auto const sent = l.items;
       auto const message = netbox::describe(got, tried()).what;
-      split(std::move(l), message, result, sent);
+      split(std::move(l), message, result);
       break;
     }
     case outcome::unknown:
@@ -411,8 +401,7 @@ batch_result apply::answered(std::uint64_t number, http::answer const& got) {
       if (!others_get_through || (what == action::create && l.items.size() == 1)) {
         stop(std::move(e));
       } else if (l.items.size() > 1) {
-        auto const sent = l.items;
-        split(std::move(l), e.what, result, sent);
+        split(std::move(l), e.what, result);
       } else {
         result.state = store::batch_state::deferred;
         result.reason = e.what;

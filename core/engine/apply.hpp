@@ -124,7 +124,7 @@ class apply {
   void fail(change const& c, std::string message);
   void done(change const& c);
   void requeue(list l);
-  void split(list l, std::string const& message, batch_result& result, std::vector<change const*> const& sent);
+  void split(list l, std::string const& message, batch_result& result);
   void refused(std::uint64_t number, list l, netbox::blame const& blame, batch_result& result);
   void landed(std::uint64_t number, list const& l, http::reply const& reply, batch_result& result);
   void defer_all(list const& l);

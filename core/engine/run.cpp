@@ -19,6 +19,7 @@
 #include "core/http/limits.hpp"
 #include "core/plugin/host.hpp"
 #include "core/source/source.hpp"
+#include "core/store/files.hpp"
 
 namespace weir::engine {
 
@@ -59,11 +60,6 @@ constexpr std::size_t most_objects = 5'000'000;  // of one stage over one source
 
 milliseconds since(steady_clock::time_point start) {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return gethostname(name, sizeof name - 1) == 0 ? name : "";
 }
 
 // The loop's thread: every socket and timer of the run lives on it.
@@ -336,7 +332,7 @@ base::result<void> runner::open_journal() {
   row.profile = settings_.profile.name;
   row.config_file = settings_.file.empty() ? "" : std::filesystem::absolute(settings_.file).string();
   row.resumes = options_.resumes;
-  row.host = host_name();
+  row.host = store::host_name();
   row.pid = getpid();
   row.started = system_clock::now();
   auto earlier = journal.unfinished(settings_.netbox.url);

@@ -25,8 +25,6 @@ constexpr milliseconds longest_patience = 60s;  // a proxy's own limit; whoever 
 constexpr double unknown_unit_s = 0.05;         // a write's cost per unit where nothing is known: a busy NetBox's
 constexpr std::chrono::seconds clock_skew{120};
 
-store::instant on_disk(http::loop const& on) { return on.wall_now(); }
-
 // What the callbacks on the loop's thread leave for the thread that drives the machine.
 struct inbox {
   std::mutex mutex;
@@ -165,7 +163,7 @@ void session::carry_out(job_report& r, report& into) {
   };
   auto const write_down = [&](std::uint64_t number, batch_result const& result) {
     if (auto ok =
-            journal_->batch_ended(options_.run_id, number, result.state, result.reason, result.objects, on_disk(on));
+            journal_->batch_ended(options_.run_id, number, result.state, result.reason, result.objects, on.wall_now());
         !ok)
       journal_failed(ok.error());
   };
@@ -180,7 +178,7 @@ void session::carry_out(job_report& r, report& into) {
     b.verb = std::string(throttle::name(request.verb));
     b.marker = request.marker;
     b.objects = request.items.size();
-    b.created = on_disk(on);
+    b.created = on.wall_now();
     std::vector<store::object_record> objects;
     for (auto const* c : request.items) {
       store::object_record o;
@@ -204,7 +202,7 @@ void session::carry_out(job_report& r, report& into) {
     netbox_.write(
         request.verb, *request.kind, std::move(request.body), objects_in_it, r.stage,
         [this, box, number = request.number, &on] {
-          auto ok = journal_->batch_sent(options_.run_id, number, on_disk(on));
+          auto ok = journal_->batch_sent(options_.run_id, number, on.wall_now());
           std::scoped_lock lock(box->mutex);
           box->sent[number] = on.now();
           if (!ok) box->journal_error = ok.error();
@@ -277,7 +275,7 @@ void session::carry_out(job_report& r, report& into) {
     b.path = rest.kind->path;
     b.verb = rest.what == action::create ? "POST" : rest.what == action::update ? "PATCH" : "DELETE";
     b.objects = rest.objects;
-    b.created = on_disk(on);
+    b.created = on.wall_now();
     b.reason = machine.stop_reason() ? machine.stop_reason()->what : "";
     if (auto ok = journal_->add_deferred(b); !ok && !into.fatal) into.fatal = ok.error();
   }
@@ -376,7 +374,7 @@ base::result<std::size_t> session::settle(std::string const& earlier_run) {
       ++settled;
       auto const ended = [&](store::batch_state to, std::string const& reason,
                              std::vector<store::object_record> const& objects) {
-        return journal_->batch_ended(earlier_run, b.number, to, reason, objects, on_disk(on));
+        return journal_->batch_ended(earlier_run, b.number, to, reason, objects, on.wall_now());
       };
       if (state == store::batch_state::pending) {
         if (auto ok = ended(store::batch_state::deferred, "it was never sent", {}); !ok) return ok.error();
@@ -386,7 +384,7 @@ base::result<std::size_t> session::settle(std::string const& earlier_run) {
       // newer ones. A late DELETE does no harm.
       auto const verb = b.verb == "POST" ? method::post : b.verb == "PATCH" ? method::patch : method::del;
       auto const since_sent =
-          b.sent ? std::max(0ms, std::chrono::duration_cast<milliseconds>(on_disk(on) - *b.sent)) : 0ms;
+          b.sent ? std::max(0ms, std::chrono::duration_cast<milliseconds>(on.wall_now() - *b.sent)) : 0ms;
       auto const wait_for =
           verb == method::del ? milliseconds(0) : patience(verb, b.path, b.objects, true) - since_sent;
       auto const changes = logged(b.marker, on.now() + wait_for, "start");

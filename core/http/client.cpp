@@ -160,6 +160,7 @@ struct client::state : std::enable_shared_from_this<state> {
     auto const v = gate.done(now, t,
                              {what, got.elapsed, throttle::retry_after(got.header("retry-after"), io->wall_now()),
                               got.certificate_refused, cause, got.body.size()});
+    publish_learnt();
     tell();
     if (!probing) {
       auto& p = found->second;
@@ -325,6 +326,11 @@ struct client::state : std::enable_shared_from_this<state> {
     std::lock_guard const lock(snapshot_mutex);
     snapshot = gate.count();
     adaptation = gate.adaptation();
+  }
+
+  // Apart, because it copies a table and changes with answers only.
+  void publish_learnt() {
+    std::lock_guard const lock(snapshot_mutex);
     learnt = gate.learnt();
   }
 
@@ -454,7 +460,7 @@ std::string client::learnt() const {
 
 void client::restore(std::string text) {
   state_->gate.restore(text);
-  state_->publish();
+  state_->publish_learnt();
 }
 
 loop& client::on() const { return *state_->io; }

@@ -12,6 +12,11 @@ namespace weir::store {
 
 namespace fs = std::filesystem;
 
+std::string host_name() {
+  char name[256] = "";
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
 std::string system_words(int error_number) { return std::generic_category().message(error_number); }
 
 base::result<void> make_folder(fs::path const& folder) {

@@ -15,6 +15,9 @@ base::result<void> make_folder(std::filesystem::path const& folder);
 // trailing slash, no user information, no query. What is no URL comes back as it is, without a trailing slash.
 std::string normalised_url(std::string_view url);
 
+// This machine's name, for records that several machines may read; empty if it has none.
+std::string host_name();
+
 // strerror's words, thread-safe.
 std::string system_words(int error_number);
 

@@ -110,25 +110,26 @@ class outage(SyncCase):
 
 
 class a_busy_netbox(SyncCase):
-    """Four in flight are allowed. Once all is well with that, NetBox's database has no connection for one request."""
+    """Four in flight are allowed. Once all is well with that, NetBox's database has no connection for one request.
+
+    There is far more to write than the test waits for, however late a busy machine lets weir come to four."""
 
     FOUR = QUICK.replace("delay_ms: 0", "delay_ms: 0\n  size: 100\n  objects_per_request: 5") + "max_in_flight: 4\n"
-    SLOW = {"path_regex": f"^/api/{BACKUPS}/", "method": "POST", "delay_ms": 60, "times": -1}
+    SLOW = {"path_regex": f"^/api/{BACKUPS}/", "method": "POST", "delay_ms": 150, "times": -1}
     REFUSED = {**SLOW, "times": 1, "status": 500, "body": {**DATABASE_GONE, "error": "connection failed: FATAL:  sorry, too many clients already"}}
 
     def peak_after_a_refusal(self, mode):
         """The most in flight in the twenty lists after the refusal was heard of; and how the run ended."""
-        self.start(guests=4, backups=1000, profile_text=self.FOUR, throttle={"mode": mode})
+        self.start(guests=4, backups=4000, profile_text=self.FOUR, throttle={"mode": mode})
         self.server.faults([self.SLOW])
         running = self.start_weir("sync", "--config", self.config, "--output", "json", "--log-level", "debug")
         running.wait_until(lambda: self.server.requests()["peak_in_flight"] == 4)
-        self.assertFalse(running.poll(), running.stderr[-2000:])
         self.server.faults([self.REFUSED, self.SLOW])
         running.wait_until(lambda: "overload" in running.stderr)
         running.wait_until(lambda: self.server.requests()["in_flight"] <= 2)  # the answers to what was under way
         self.server.reset_counters()
         running.wait_until(lambda: self.sent(BACKUPS) >= 20)
-        self.assertFalse(running.poll(), "the refusal came too late to show anything")
+        self.assertFalse(running.poll(), "it ended before the refusal showed anything:\n" + running.stderr[-4000:])
         peak = self.server.requests()["peak_in_flight"]
         self.server.faults([])
         outcome = self.checked(running.wait(120))
