@@ -213,7 +213,7 @@ void host_log(weir_host const* h, std::int32_t l, weir_str message) noexcept {
   auto* s = of(h);
   if (s == nullptr) return;
   guarded(*s, "log", [&] {
-    s->offered.log(to_level(l), s->words(message, "log", "message"));
+    s->offered.log(to_level(l), s->words(message, "log", "message"), {});
     return WEIR_OK;
   });
 }
@@ -613,7 +613,8 @@ void report_leaks(session& s, std::string const& name) {
   guarded(s, "log", [&] {
     s.offered.log(level::warning,
                   fmt::format("{} did not give back {} of its replies (release() was never called): {}{}", name, count,
-                              base::join(some), more));
+                              base::join(some), more),
+                  {});
     return WEIR_OK;
   });
 }

@@ -2,8 +2,10 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/log.hpp"
 #include "core/base/result.hpp"
@@ -18,6 +20,13 @@ struct fetched {
   bool ok = false;
 };
 
+// A field of a log line of a stage's own; the key has been checked.
+struct log_field {
+  std::string key, value;
+};
+
+enum class metric_kind { counter, gauge };
+
 // What a run of one stage over one source can do. Implemented by core/engine; called on the stage's thread unless it
 // says [any].
 class services {
@@ -27,7 +36,8 @@ class services {
   virtual bool dry() const = 0;
   virtual bool cancelled() const = 0;                                                            // [any]
   virtual void progress(std::uint64_t done, std::uint64_t total, std::string_view note) = 0;     // [any]
-  virtual void log(base::log::level l, std::string_view message) = 0;                            // [any]
+  virtual void log(base::log::level l, std::string_view message, std::vector<log_field> const& fields) = 0;  // [any]
+  virtual bool log_enabled(base::log::level l) const = 0;                                        // [any]
   virtual void notice(base::log::level l, std::string_view message, std::string_view hint) = 0;  // [any]
   virtual base::result<void> emit(std::string_view kind, std::string_view key_json,
                                   std::string_view fields_json) = 0;  // [any]
@@ -38,6 +48,11 @@ class services {
   virtual void fetch_async(std::string target, std::function<void(fetched)> done) = 0;
   virtual fetched netbox_read(std::string_view target) = 0;  // [any]
   virtual fetched netbox_write(std::string_view method, std::string_view target, std::string_view body) = 0;
+  // Name and value have been checked; an error: too many names, or the name is of the other kind.
+  virtual base::result<void> metric(metric_kind kind, std::string_view name, double value) = 0;  // [any]
+  // Key and value have been checked. put: no value erases.
+  virtual base::result<std::optional<std::string>> state_get(std::string_view key) = 0;
+  virtual base::result<void> state_put(std::string_view key, std::optional<std::string_view> value) = 0;
 };
 
 // create, collect, destroy on the calling thread. An error carries the stage's own words (weir_host.fail) and, where it

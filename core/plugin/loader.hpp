@@ -18,7 +18,8 @@ struct loaded_stage {
   std::string options_schema;  // empty: takes no options
   std::string plugin_name, plugin_version, vendor;
   std::filesystem::path file;
-  weir_stage const* table = nullptr;
+  weir_stage const* table = nullptr;  // null where it was described by a process of its own
+  bool isolated = false;              // it runs in a process of its own
 };
 
 struct load_report {

@@ -120,6 +120,48 @@ typedef struct weir_netbox_v1 {
   weir_status (*write)(weir_run const*, weir_str method, weir_str target, weir_str body_json, weir_reply const** out);
 } weir_netbox_v1;
 
+/* Extension "weir.log/1": lines with fields of their own, which logs in logfmt or JSON keep apart. */
+#define WEIR_EXT_LOG "weir.log/1"
+typedef struct weir_field {
+  weir_str key; /* [a-z][a-z0-9_]*, at most 64 bytes; another key is dropped with a warning in the log */
+  weir_str value;
+} weir_field;
+typedef struct weir_log_v1 {
+  weir_head h;
+  /* [any] Non-zero where lines of this level are kept: worth asking before composing a long one. Never blocks. */
+  int32_t (*enabled)(weir_host const*, int32_t level);
+  /* [any] As weir_host.log. `fields` may be null where count is 0; copied at once. At most 16 are kept. */
+  void (*write)(weir_host const*, int32_t level, weir_str message, weir_field const* fields, size_t count);
+} weir_log_v1;
+
+/* Extension "weir.metrics/1": numbers of the stage's own, in the report and wherever weir exports its metrics, under the
+ * labels of this stage and source. Names: [a-z][a-z0-9_]*, at most 64 bytes; base units as a suffix (_seconds, _bytes),
+ * counters end in _total. One name is either a counter or a gauge for ever. At most 200 names per stage and source. */
+#define WEIR_EXT_METRICS "weir.metrics/1"
+typedef struct weir_metrics_v1 {
+  weir_head h;
+  /* [any] Counter: begins at 0 with each run; amount is finite and not negative. WEIR_E_INVALID: a rule above. */
+  weir_status (*add)(weir_run const*, weir_str name, double amount);
+  /* [any] Gauge: the last value counts; any finite number. WEIR_E_INVALID: a rule above. */
+  weir_status (*set)(weir_run const*, weir_str name, double value);
+} weir_metrics_v1;
+
+/* Extension "weir.state/1": a small key-value store that is kept between runs, apart for each NetBox, source and stage.
+ * What is put is seen by get() at once, and kept only when the run has brought everything that this stage emitted into
+ * NetBox: a stage may note how far it has read, and reads it again if that was not written. `weir plan` keeps nothing.
+ * Keys: 1 to 128 bytes of printable ASCII. Values: any bytes, at most 64 KiB. At most 1000 keys. No secrets: the file
+ * is not encrypted. */
+#define WEIR_EXT_STATE "weir.state/1"
+typedef struct weir_state_v1 {
+  weir_head h;
+  /* [stage] BLOCKS (disk). WEIR_OK: *out is null if there is no such key, else its body is the value; release it. */
+  weir_status (*get)(weir_run const*, weir_str key, weir_reply const** out);
+  /* [stage] Copied at once. WEIR_E_INVALID: a limit above. */
+  weir_status (*put)(weir_run const*, weir_str key, weir_str value);
+  /* [stage] WEIR_OK also if there is no such key. */
+  weir_status (*erase)(weir_run const*, weir_str key);
+} weir_state_v1;
+
 /* One stage. All text is owned by the plugin, in static storage, zero-terminated. */
 typedef struct weir_stage {
   weir_head h;

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -38,10 +39,12 @@ class fake_services : public services {
     std::lock_guard const lock(mutex_);
     last_progress = {done, total, std::string(note)};
   }
-  void log(base::log::level l, std::string_view message) override {
+  void log(base::log::level l, std::string_view message, std::vector<log_field> const& fields) override {
     std::lock_guard const lock(mutex_);
     logged.emplace_back(l, message);
+    for (auto const& f : fields) logged_fields.emplace_back(f.key, f.value);
   }
+  bool log_enabled(base::log::level l) const override { return l >= base::log::level::debug; }
   void notice(base::log::level l, std::string_view message, std::string_view) override {
     std::lock_guard const lock(mutex_);
     notices.emplace_back(l, message);
@@ -83,6 +86,24 @@ class fake_services : public services {
     return {plan ? 0 : 200, "", "", true};
   }
 
+  base::result<void> metric(metric_kind kind, std::string_view name, double value) override {
+    std::lock_guard const lock(mutex_);
+    auto& here = metrics[std::string(name)];
+    here = kind == metric_kind::counter ? here + value : value;
+    return {};
+  }
+  base::result<std::optional<std::string>> state_get(std::string_view key) override {
+    auto const found = state.find(std::string(key));
+    return found == state.end() ? std::optional<std::string>{} : found->second;
+  }
+  base::result<void> state_put(std::string_view key, std::optional<std::string_view> value) override {
+    if (value)
+      state[std::string(key)] = *value;
+    else
+      state.erase(std::string(key));
+    return {};
+  }
+
   static fetched answer(std::string_view target) {
     if (target == "/denied") return {403, "", "GET /denied: 403, the token lacks Sys.Audit", false};
     if (target == "/gone") return {0, "", "GET /gone: connection refused", false};
@@ -99,6 +120,9 @@ class fake_services : public services {
   std::size_t asked = 0;
   std::vector<std::pair<std::string, std::function<void(fetched)>>> held;
   std::vector<std::pair<base::log::level, std::string>> logged, notices;
+  std::vector<std::pair<std::string, std::string>> logged_fields;
+  std::map<std::string, double> metrics;
+  std::map<std::string, std::string> state;
   std::vector<std::string> completed, netbox;
   std::string last_emit;
   progress_seen last_progress;
