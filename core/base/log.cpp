@@ -61,7 +61,7 @@ bool needs_quotes(std::string_view text) {
          std::any_of(text.begin(), text.end(), control);
 }
 
-void append_fields(std::string& line, std::initializer_list<field> fields) {
+void append_fields(std::string& line, std::span<field const> fields) {
   for (auto const& f : fields) {
     line += ' ';
     line += f.key;
@@ -117,7 +117,7 @@ void set_line_hooks(void (*before)(), void (*after)()) {
   after_line = after;
 }
 
-void write(level l, std::string_view message, std::initializer_list<field> fields) {
+void write(level l, std::string_view message, std::span<field const> fields) {
   if (!enabled(l)) return;
   std::string line;
   switch (form.load()) {

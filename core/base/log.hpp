@@ -1,6 +1,7 @@
 // Logging to stderr with fixed keys. spdlog stays behind log.cpp.
 #pragma once
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -17,7 +18,10 @@ struct field {
 
 void configure(level minimum, format form, bool colour);
 bool enabled(level l);
-void write(level l, std::string_view message, std::initializer_list<field> fields = {});
+void write(level l, std::string_view message, std::span<field const> fields);
+inline void write(level l, std::string_view message, std::initializer_list<field> fields = {}) {
+  write(l, message, std::span<field const>(fields.begin(), fields.size()));
+}
 
 // Runs before and after each line, so that a live status line can step aside. Both may be empty.
 void set_line_hooks(void (*before)(), void (*after)());

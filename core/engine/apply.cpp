@@ -292,10 +292,8 @@ void apply::landed(std::uint64_t number, list const& l, http::reply const& reply
   if (result.objects.size() == l.items.size()) return;
   result.state = store::batch_state::unknown;
   result.reason = "the answer does not name the new objects";
-  doubtful_.push_back({number,
-                       {std::move(unclear), l.doubts + 1, l.parents},
-                       outcome::unknown,
-                       std::exchange(result.objects, {})});
+  doubtful_.push_back(
+      {number, {std::move(unclear), l.doubts + 1, l.parents}, outcome::unknown, std::exchange(result.objects, {})});
 }
 
 void apply::refused(std::uint64_t number, list l, netbox::blame const& blame, batch_result& result) {

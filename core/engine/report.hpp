@@ -25,7 +25,8 @@ struct job_report {
   counts total;                         // of what the stage is about
   std::map<std::string, counts> kinds;  // of everything, look-up objects included
   std::vector<kind_plan> plans;
-  std::size_t planned_requests = 0;  // list requests that the plan takes
+  std::map<std::string, metric> metrics;  // the stage's own
+  std::size_t planned_requests = 0;       // list requests that the plan takes
   std::chrono::milliseconds took{0};
 };
 

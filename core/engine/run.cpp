@@ -16,6 +16,7 @@
 
 #include "core/base/text.hpp"
 #include "core/engine/session.hpp"
+#include "core/engine/stage_services.hpp"
 #include "core/http/limits.hpp"
 #include "core/plugin/host.hpp"
 #include "core/source/source.hpp"
@@ -53,10 +54,10 @@ std::string new_run_id() {
 
 namespace {
 
+std::string const no_options = "{}";
 constexpr std::chrono::hours references_last{24 * 7};
 constexpr std::chrono::hours keep_unfinished_for{24 * 30};
-constexpr std::size_t keep_runs = 200;           // of each NetBox, in the journal
-constexpr std::size_t most_objects = 5'000'000;  // of one stage over one source; above it the stage is taken for mad
+constexpr std::size_t keep_runs = 200;  // of each NetBox, in the journal
 
 milliseconds since(steady_clock::time_point start) {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
@@ -87,9 +88,7 @@ class io_thread {
 
 struct job {
   plugin::loaded_stage const* stage = nullptr;
-  source::source* from = nullptr;  // null: a stage without a source
-  std::string source_name;
-  std::set<std::string> declared;  // kinds it may emit
+  stage_scope scope;
   collected what;
   base::result<void> ended = base::result<void>{};
   steady_clock::time_point started;
@@ -121,140 +120,6 @@ class announcer {
   observer& to_;
 };
 
-// What a stage's calls come to.
-class job_services : public plugin::services {
- public:
-  job_services(job& j, netbox::registry const& kinds, netbox::client& nb, announcer& tell, bool dry,
-               std::function<bool()> stopping)
-      : job_(j), kinds_(kinds), netbox_(nb), tell_(tell), dry_(dry), stopping_(std::move(stopping)) {}
-
-  std::string const& source_name() const override { return job_.source_name; }
-  bool dry() const override { return dry_; }
-  bool cancelled() const override { return stopping_(); }
-
-  void progress(std::uint64_t done, std::uint64_t total, std::string_view note) override {
-    tell_.moved(
-        {job_.source_name, job_.stage->id, progress::phase::collecting, base::shorten(note, 60), done, total, 0, 0, 0});
-  }
-  void log(base::log::level l, std::string_view message) override {
-    base::log::write(l, base::shorten(message, 512), {{"source", job_.source_name}, {"stage", job_.stage->id}});
-  }
-  void notice(base::log::level l, std::string_view message, std::string_view hint) override {
-    std::scoped_lock lock(mutex_);
-    job_.what.notices.push_back({l, job_.source_name, job_.stage->id, std::string(message), std::string(hint)});
-  }
-
-  base::result<void> emit(std::string_view kind, std::string_view key_json, std::string_view fields_json) override {
-    auto const* k = known(kind);
-    if (!k) return undeclared(kind);
-    auto taken = take(*k, key_json, fields_json);
-    if (!taken) {
-      std::scoped_lock lock(mutex_);
-      refused_.insert(k->name);
-    }
-    return taken;
-  }
-
-  // After collect(): where an object was refused, nobody knows what else is missing, and nothing may be taken for gone.
-  void settle() {
-    for (auto const& kind : refused_)
-      if (job_.what.complete.erase(kind))
-        job_.what.notices.push_back({base::log::level::error, job_.source_name, job_.stage->id,
-                                     "an object of kind " + kind + " was refused: nothing of this kind is deleted",
-                                     "see the log; this is a fault of the stage"});
-  }
-
- private:
-  base::result<void> take(netbox::kind const& kind, std::string_view key_json, std::string_view fields_json) {
-    auto const* k = &kind;
-    auto const key = json::parse(key_json, nullptr, false);
-    auto const fields = json::parse(fields_json, nullptr, false);
-    if (!key.is_object())
-      return base::fail(base::error_code::data, "the key of an emitted " + k->name + " is no JSON object");
-    if (!fields.is_object())
-      return base::fail(base::error_code::data, "the fields of an emitted " + k->name + " are no JSON object");
-    for (auto const& member : k->key)
-      if (!key.contains(member) || key.at(member).is_null())
-        return base::fail(base::error_code::data, "the key of an emitted " + k->name + " lacks '" + member + "'",
-                          "the key of this kind is: " + base::join(k->key));
-    if (key.size() != k->key.size())
-      return base::fail(base::error_code::data,
-                        "the key of an emitted " + k->name + " has members that are not part of it",
-                        "the key of this kind is: " + base::join(k->key));
-    std::scoped_lock lock(mutex_);
-    if (++emitted_ > most_objects)
-      return base::fail("more than " + std::to_string(most_objects) + " objects were emitted");
-    job_.what.objects[k->name].push_back({key.dump(), fields.dump()});
-    return {};
-  }
-
- public:
-  base::result<void> complete(std::string_view kind, std::string_view scope_json) override {
-    auto const* k = known(kind);
-    if (!k) return undeclared(kind);
-    auto const scope = json::parse(scope_json, nullptr, false);
-    if (!scope.is_object())
-      return base::fail(base::error_code::data, "the scope of complete(" + k->name + ") is no JSON object");
-    std::scoped_lock lock(mutex_);
-    job_.what.complete[k->name].push_back(scope.dump());
-    return {};
-  }
-
-  plugin::fetched fetch(std::string_view target) override {
-    if (!job_.from) return no_source();
-    return convert(job_.from->fetch_and_wait(std::string(target), job_.stage->id));
-  }
-  void fetch_async(std::string target, std::function<void(plugin::fetched)> done) override {
-    if (!job_.from) return done(no_source());
-    job_.from->fetch(std::move(target), job_.stage->id,
-                     [done = std::move(done)](source::fetched got) { done(convert(std::move(got))); });
-  }
-  plugin::fetched netbox_read(std::string_view target) override {
-    return convert(netbox_.raw(throttle::method::get, target, {}, job_.stage->id), "GET", target);
-  }
-  plugin::fetched netbox_write(std::string_view method, std::string_view target, std::string_view body) override {
-    if (dry_) {
-      notice(base::log::level::info, "would send " + std::string(method) + " /api" + std::string(target), "");
-      return {0, "", "", true};
-    }
-    auto const verb = method == "POST"    ? throttle::method::post
-                      : method == "PATCH" ? throttle::method::patch
-                      : method == "PUT"   ? throttle::method::put
-                                          : throttle::method::del;
-    return convert(netbox_.raw(verb, target, std::string(body), job_.stage->id), method, target);
-  }
-
- private:
-  netbox::kind const* known(std::string_view kind) const {
-    return job_.declared.contains(std::string(kind)) ? kinds_.find(kind) : nullptr;
-  }
-  base::error undeclared(std::string_view kind) const {
-    return base::fail(base::error_code::data,
-                      "the stage speaks of the kind '" + base::shorten(kind, 80) + "', which it did not declare",
-                      "list it in the stage's kinds_json");
-  }
-  static plugin::fetched no_source() { return {0, "", "this stage has no source to fetch from", false}; }
-  static plugin::fetched convert(source::fetched got) {
-    bool const ok = got.ok();
-    return {got.status, std::move(got.body), std::move(got.error.what), ok};
-  }
-  static plugin::fetched convert(http::answer got, std::string_view method, std::string_view target) {
-    if (got.outcome == throttle::outcome::ok) return {got.reply.status, std::move(got.reply.body), "", true};
-    auto e = netbox::describe(got, std::string(method) + " /api" + std::string(target));
-    return {got.reply.status, std::move(got.reply.body), std::move(e.what), false};
-  }
-
-  job& job_;
-  netbox::registry const& kinds_;
-  netbox::client& netbox_;
-  announcer& tell_;
-  bool dry_;
-  std::function<bool()> stopping_;
-  std::mutex mutex_;
-  std::size_t emitted_ = 0;
-  std::set<std::string> refused_;  // kinds of which an object was refused
-};
-
 // One run's state, in the order in which a run uses it.
 class runner {
  public:
@@ -274,6 +139,7 @@ class runner {
   bool connect();
   base::result<void> register_kinds();
   void make_jobs();
+  base::result<void> run_job(job& j);
   void collect_from(std::size_t lane);
   void handle(job& j);
   std::optional<base::error> why_stop() const;
@@ -360,7 +226,7 @@ base::result<void> runner::open_journal() {
 base::result<void> runner::note_jobs() {
   for (auto const& lane : lanes_)
     for (auto const& j : lane)
-      if (auto ok = options_.journal->put_stage({report_.run_id, j->source_name, j->stage->id, {}, 0, 0, 0, 0, 0, ""});
+      if (auto ok = options_.journal->put_stage({report_.run_id, j->scope.source, j->stage->id, {}, 0, 0, 0, 0, 0, ""});
           !ok)
         return ok;
   return {};
@@ -436,10 +302,11 @@ void runner::make_jobs() {
   auto const make = [&](plugin::loaded_stage const& stage, source::source* from) {
     auto j = std::make_unique<job>();
     j->stage = &stage;
-    j->from = from;
-    j->source_name = from ? from->name() : "";
+    j->scope.from = from;
+    j->scope.source = from ? from->name() : "";
+    j->scope.stage = stage.id;
     for (auto const& item : json::parse(stage.kinds_json))
-      j->declared.insert(item.is_string() ? item.get<std::string>() : item.at("kind").get<std::string>());
+      j->scope.declared.insert(item.is_string() ? item.get<std::string>() : item.at("kind").get<std::string>());
     return j;
   };
   for (auto const& s : sources_) {
@@ -465,11 +332,26 @@ void runner::make_jobs() {
 }
 
 netbox::kind const* runner::missing_plugin(job const& j) const {
-  for (auto const& name : j.declared)
+  for (auto const& name : j.scope.declared)
     if (auto const* k = kinds_.find(name);
         k && !k->requires_plugin.empty() && !server_.plugins.contains(k->requires_plugin))
       return k;
   return nullptr;
+}
+
+base::result<void> runner::run_job(job& j) {
+  stage_services services(
+      j.scope,
+      {kinds_, *netbox_, settings_.netbox.url, options_.dry, options_.journal ? options_.journal : options_.state_from,
+       [this] { return why_stop().has_value(); },
+       [this, &j](std::uint64_t done, std::uint64_t total, std::string_view note) {
+         tell_.moved({j.scope.source, j.scope.stage, progress::phase::collecting, base::shorten(note, 60), done, total,
+                      0, 0, 0});
+       }},
+      j.what);
+  auto const chosen = options_.stage_options.find(j.scope.stage);
+  auto const& options = chosen == options_.stage_options.end() ? no_options : chosen->second;
+  return services.settle(plugin::run_stage(*j.stage, options, services));
 }
 
 // A source's stages collect one after the other on this thread, while the engine writes what came before.
@@ -479,13 +361,10 @@ void runner::collect_from(std::size_t lane) {
     j->started = steady_clock::now();
     bool const dependency_broken =
         std::any_of(j->stage->needs.begin(), j->stage->needs.end(), [&](auto const& n) { return broken.contains(n); });
-    bool const given_up = unreachable_.contains(j->source_name);
+    bool const given_up = unreachable_.contains(j->scope.source);
     if (!dependency_broken && !given_up && !missing_plugin(*j) && !why_stop()) {
-      tell_.moved({j->source_name, j->stage->id, progress::phase::collecting, "", 0, 0, 0, 0, 0});
-      job_services services(*j, kinds_, *netbox_, tell_, options_.dry, [this] { return why_stop().has_value(); });
-      auto const chosen = options_.stage_options.find(j->stage->id);
-      j->ended = plugin::run_stage(*j->stage, chosen == options_.stage_options.end() ? "{}" : chosen->second, services);
-      services.settle();
+      tell_.moved({j->scope.source, j->stage->id, progress::phase::collecting, "", 0, 0, 0, 0, 0});
+      j->ended = run_job(*j);
       if (!j->ended) broken.insert(j->stage->id);
     } else {
       broken.insert(j->stage->id);
@@ -498,14 +377,14 @@ void runner::collect_from(std::size_t lane) {
 
 std::optional<base::error> runner::failed_dependency(job const& j) {
   for (auto const& need : j.stage->needs)
-    if (not_done_.contains({j.source_name, need}))
+    if (not_done_.contains({j.scope.source, need}))
       return base::fail("it needs the stage '" + need + "', which did not succeed");
   return {};
 }
 
 void runner::handle(job& j) {
   job_report r;
-  r.source = j.source_name;
+  r.source = j.scope.source;
   r.stage = j.stage->id;
   r.title = j.stage->title;
   if (auto const* k = missing_plugin(j)) {
@@ -523,9 +402,9 @@ void runner::handle(job& j) {
     if (stopping && stopping->code != base::error_code::interrupted && !report_.fatal) report_.fatal = *stopping;
     return finish(j, std::move(r));
   }
-  if (unreachable_.contains(j.source_name)) {
+  if (unreachable_.contains(j.scope.source)) {
     r.status = job_status::failed;
-    r.reason = base::fail(base::error_code::unreachable, "the source " + j.source_name + " cannot be read");
+    r.reason = base::fail(base::error_code::unreachable, "the source " + j.scope.source + " cannot be read");
     return finish(j, std::move(r));
   }
   if (auto why = failed_dependency(j)) {
@@ -534,12 +413,21 @@ void runner::handle(job& j) {
     return finish(j, std::move(r));
   }
   for (auto& n : j.what.notices) report_.notices.push_back(n);
+  r.metrics = std::move(j.what.metrics);
   if (!j.ended) {
     r.status = j.ended.error().code == base::error_code::interrupted ? job_status::stopped : job_status::failed;
     r.reason = j.ended.error();
     return finish(j, std::move(r));
   }
+  auto const state = std::move(j.what.state_changes);
   session_->process(std::move(j.what), r, report_);
+  // A stage that noted how far it has read must read it again unless all of it came into NetBox.
+  bool const landed = std::all_of(r.kinds.begin(), r.kinds.end(),
+                                  [](auto const& k) { return k.second.failed == 0 && k.second.deferred == 0; });
+  if (options_.journal && r.status == job_status::ok && landed && !state.empty())
+    if (auto ok = options_.journal->put_plugin_state(settings_.netbox.url, r.source, r.stage, state);
+        !ok && !report_.fatal)
+      report_.fatal = ok.error();
   finish(j, std::move(r));
 }
 
@@ -668,8 +556,8 @@ base::result<void> record_end(store::journal& journal, report const& r, int exit
       if (s.state == store::stage_state::done) return true;
       return std::any_of(r.jobs.begin(), r.jobs.end(), [&](job_report const& j) {
         // What was skipped then and is skipped now (NetBox lacks its plugin) is nothing to wait for.
-        bool const ended = j.status == job_status::ok ||
-                           (j.status == job_status::skipped && s.state == store::stage_state::skipped);
+        bool const ended =
+            j.status == job_status::ok || (j.status == job_status::skipped && s.state == store::stage_state::skipped);
         return ended && j.source == s.source && j.stage == s.stage;
       });
     });

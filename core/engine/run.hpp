@@ -10,7 +10,7 @@
 
 #include "core/config/config.hpp"
 #include "core/engine/report.hpp"
-#include "core/plugin/loader.hpp"
+#include "core/plugin/isolation.hpp"
 #include "core/store/journal.hpp"
 #include "core/throttle/gate.hpp"
 
@@ -20,12 +20,14 @@ std::string new_run_id();  // 8 hexadecimal digits
 
 struct run_options {
   bool dry = false;
-  std::vector<plugin::loaded_stage> stages;          // in dependency order
-  std::map<std::string, std::string> stage_options;  // by id, checked, JSON
-  std::set<std::string> sources;                     // empty: all
+  std::vector<plugin::loaded_stage> stages;                      // in dependency order
+  std::map<std::string, std::string> stage_options;              // by id, checked, JSON
+  std::map<std::string, plugin::process_limits> process_limits;  // by id, of stages that run isolated
+  std::set<std::string> sources;                                 // empty: all
   std::string run_id = new_run_id();
   std::string command = "sync";
-  store::journal* journal = nullptr;  // null in a dry run
+  store::journal* journal = nullptr;           // null in a dry run
+  store::journal const* state_from = nullptr;  // a dry run's: what stages keep between runs is read from it
   // The run to finish: its stages that are not done, over their sources. Empty: all of the above.
   std::string resumes;
   std::optional<std::chrono::milliseconds> max_duration;  // then what is in flight is waited for, the rest is deferred

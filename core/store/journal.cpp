@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr std::int64_t application_id = 0x77656972;  // "weir"
-constexpr std::int64_t schema_version = 1;
+constexpr std::int64_t schema_version = 2;
 // Up to here the whole file is checked on opening (some 10 ms); beyond, damage is found where it is met.
 constexpr std::uintmax_t checked_on_opening = std::uintmax_t{8} << 20;
 constexpr off_t smallest_page = 512;
@@ -102,6 +102,18 @@ CREATE TABLE memory (
   netbox TEXT PRIMARY KEY,
   text TEXT NOT NULL,
   at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)";
+
+// What version 2 added.
+constexpr char schema_2[] = R"(
+CREATE TABLE plugin_state (
+  netbox TEXT NOT NULL,
+  source TEXT NOT NULL,
+  stage TEXT NOT NULL,
+  key TEXT NOT NULL,
+  value BLOB NOT NULL,
+  PRIMARY KEY (netbox, source, stage, key)
 ) STRICT, WITHOUT ROWID;
 )";
 
@@ -296,6 +308,7 @@ void create(fs::path const& file, journal_options const& options) {
       set_up(db, options);
       db.exec("BEGIN IMMEDIATE");
       db.exec(schema);
+      db.exec(schema_2);
       db.exec("PRAGMA application_id = " + std::to_string(application_id));
       db.exec("PRAGMA user_version = " + std::to_string(schema_version));
       db.exec("COMMIT");
@@ -372,7 +385,7 @@ void identify(SQLite::Database& db, std::string const& file) {
                                  ", this weir knows version " + std::to_string(schema_version) +
                                  ": a newer weir wrote it",
                              "use that newer weir, or " + aside(file))};
-  if (version < schema_version)
+  if (version < 1)
     throw refusal{base::fail("journal " + file + ": its format is version " + std::to_string(version) +
                                  ", which no weir wrote (this one knows version " + std::to_string(schema_version) +
                                  ")",
@@ -595,7 +608,12 @@ base::result<std::unique_ptr<journal>> journal::open(fs::path const& given, jour
         return base::fail(named + ": its file system cannot do write-ahead logging (journal mode " + in_use + ")",
                           "set state_dir to a folder on a local disk");
       // What cannot be written is known before the run begins, and not by its first batch.
-      db->exec("BEGIN IMMEDIATE; ROLLBACK");
+      db->exec("BEGIN IMMEDIATE");
+      if (number_of(*db, "PRAGMA user_version") < schema_version) {
+        db->exec(schema_2);
+        db->exec("PRAGMA user_version = " + std::to_string(schema_version));
+      }
+      db->exec("COMMIT");
     }
   } catch (refusal& r) {
     return std::move(r.why);
@@ -878,6 +896,44 @@ base::result<std::optional<std::string>> journal::recall(std::string_view netbox
     if (age > std::chrono::duration<double>(not_older_than) || -age > std::chrono::duration<double>(not_older_than))
       return {};
     return text;
+  });
+}
+
+base::result<std::map<std::string, std::string>> journal::plugin_state(std::string_view netbox_url,
+                                                                       std::string_view source,
+                                                                       std::string_view stage) const {
+  auto& s = *state_;
+  return s.attempt("read what stage " + std::string(stage) + " keeps", [&] {
+    std::map<std::string, std::string> out;
+    // An older weir's journal that is only read.
+    if (number_of(*s.db, "PRAGMA user_version") < schema_version) return out;
+    query rows(s.prepared("SELECT key, value FROM plugin_state WHERE netbox = ? AND source = ? AND stage = ?"),
+               normalised_url(netbox_url), source, stage);
+    while (rows.next()) {
+      auto r = rows.row();
+      auto key = r.text();
+      out.emplace(std::move(key), r.text());
+    }
+    return out;
+  });
+}
+
+base::result<void> journal::put_plugin_state(std::string_view netbox_url, std::string_view source,
+                                             std::string_view stage,
+                                             std::map<std::string, std::optional<std::string>> const& changes) {
+  auto& s = *state_;
+  return s.change("put_plugin_state", "keep what stage " + std::string(stage) + " noted", [&] {
+    auto const netbox = normalised_url(netbox_url);
+    for (auto const& [key, value] : changes)
+      if (value)
+        query(s.prepared("INSERT INTO plugin_state (netbox, source, stage, key, value) VALUES (?, ?, ?, ?, "
+                         "CAST(? AS BLOB)) ON CONFLICT DO UPDATE SET value = excluded.value"),
+              netbox, source, stage, key, *value)
+            .run();
+      else
+        query(s.prepared("DELETE FROM plugin_state WHERE netbox = ? AND source = ? AND stage = ? AND key = ?"), netbox,
+              source, stage, key)
+            .run();
   });
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -155,6 +156,13 @@ class journal {
   base::result<void> remember(std::string_view netbox_url, std::string_view text, instant now);
   base::result<std::optional<std::string>> recall(std::string_view netbox_url, std::chrono::hours not_older_than,
                                                   instant now) const;
+
+  // --- what a stage keeps between runs over a source (weir.state/1): any bytes by key
+  base::result<std::map<std::string, std::string>> plugin_state(std::string_view netbox_url, std::string_view source,
+                                                                std::string_view stage) const;
+  // All of them or none; no value erases.
+  base::result<void> put_plugin_state(std::string_view netbox_url, std::string_view source, std::string_view stage,
+                                      std::map<std::string, std::optional<std::string>> const& changes);
 
  private:
   struct state;
