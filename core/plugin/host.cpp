@@ -621,7 +621,8 @@ void report_leaks(session& s, std::string const& name) {
 
 }  // namespace
 
-base::result<void> run_stage(loaded_stage const& stage, std::string const& options_json, services& offered) {
+base::result<void> run_stage(loaded_stage const& stage, std::string const& options_json, services& offered,
+                             std::function<void(char const*)> const& entering) {
   auto const name = "stage \"" + stage.id + "\"";
   if (stage.table == nullptr) return base::fail(name + " has no code: it was not loaded from a plugin");
   session s(offered);
@@ -633,6 +634,10 @@ base::result<void> run_stage(loaded_stage const& stage, std::string const& optio
   void* self = nullptr;
   weir_status status = WEIR_OK;
   char const* function = "create";
+  auto const enter = [&](char const* next) {
+    if (entering) entering(next);
+  };
+  enter(function);
   auto thrown = thrown_by(function, [&] { status = stage.table->create(&s.host, borrow(options_json), &self); });
   bool const created = !thrown && status == WEIR_OK;
   verdict result = seen();
@@ -645,9 +650,11 @@ base::result<void> run_stage(loaded_stage const& stage, std::string const& optio
       s.seen.hint.clear();
     }
     s.collecting = true;
+    enter(function);
     thrown = thrown_by(function, [&] { status = stage.table->collect(self, &s.run); });
     s.collecting = false;
     result = seen();
+    enter("destroy");
     auto const late = thrown_by("destroy", [&] { stage.table->destroy(self); });
     if (!thrown) thrown = late;
     auto const last = seen();

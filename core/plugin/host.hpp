@@ -56,7 +56,9 @@ class services {
 };
 
 // create, collect, destroy on the calling thread. An error carries the stage's own words (weir_host.fail) and, where it
-// broke the contract, which rule. error_code::interrupted if it ended with WEIR_CANCELLED.
-base::result<void> run_stage(loaded_stage const& stage, std::string const& options_json, services& offered);
+// broke the contract, which rule. error_code::interrupted if it ended with WEIR_CANCELLED. `entering` is told which of
+// the three comes next.
+base::result<void> run_stage(loaded_stage const& stage, std::string const& options_json, services& offered,
+                             std::function<void(char const*)> const& entering = {});
 
 }  // namespace weir::plugin
