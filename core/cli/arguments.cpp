@@ -98,10 +98,25 @@ parsed parse(int argc, char const* const* argv) {
       ->capture_default_str();
   demo->add_option("--guests", a.demo_guests, "Its guests")->check(CLI::Range(1u, 20000u))->capture_default_str();
   demo->add_option("--backups", a.demo_backups, "Its backups")->check(CLI::Range(0u, 200000u))->capture_default_str();
+  demo->add_option("--plugin", a.plugins, "A plugin of your own, or a folder of them; may be repeated")->take_all();
+  demo->add_option("-s,--stage", a.stages, "Only this stage; may be repeated")->take_all();
   add_log_options(*demo, a);
-  auto* stages = app.add_subcommand("stages", "List the stages that were found");
+  auto* stages = app.add_subcommand("stages", "List the stages that were found, show one, or check a plugin file");
   stages->add_option("-c,--config", a.config_file, "Configuration file, for its plugin_path");
   add_output_options(*stages, a);
+  stages->require_subcommand(0, 1);
+  stages->add_subcommand("list", "All of them; what 'weir stages' alone does")->fallthrough();
+  auto* stages_show = stages->add_subcommand("show", "One stage: what it is, emits and takes")->fallthrough();
+  stages_show->add_option("ID", a.stage, "The stage's id")->required();
+  auto* stages_check =
+      stages->add_subcommand("check", "Whether a plugin keeps weir's contract: what is wrong, and what to do")
+          ->fallthrough();
+  stages_check->add_option("FILE", a.plugin_file, "The plugin (.so)")->required();
+  stages_check->add_option("--options", a.stage_options, "Options of its stages: a JSON object, or @FILE");
+  stages_check->add_option("--answers", a.answers, "Folder of canned answers of the source (see the SDK's guide)");
+  auto* new_stage = app.add_subcommand("new-stage", "Lay out a stage of your own: code, test, build files");
+  new_stage->add_option("NAME", a.stage, "Its id, and its folder's name: a to z, 0 to 9 and '-'")->required();
+  new_stage->add_option("--into", a.into, "Where to make the folder")->capture_default_str();
   auto* profiles = app.add_subcommand("profiles", "List the profiles and their ceilings");
   add_output_options(*profiles, a);
   profiles->add_option("-c,--config", a.config_file, "Configuration file: marks the profile it chooses");
@@ -136,6 +151,7 @@ parsed parse(int argc, char const* const* argv) {
     if (plan->parsed()) return command::plan;
     if (demo->parsed()) return command::demo;
     if (stages->parsed()) return command::stages;
+    if (new_stage->parsed()) return command::new_stage;
     if (profiles->parsed()) return command::profiles;
     if (validate->parsed()) return command::validate;
     if (history->parsed()) return command::history;
@@ -146,6 +162,8 @@ parsed parse(int argc, char const* const* argv) {
   try {
     app.parse(argc, argv);
     a.what = chosen();
+    if (stages_show->parsed()) a.action = arguments::stages_action::show;
+    if (stages_check->parsed()) a.action = arguments::stages_action::check;
   } catch (CLI::ParseError const& e) {
     // CLI11 prints help and version with success; its own numbers for errors mean nothing outside of it.
     int const code = app.exit(e, std::cout, std::cerr);

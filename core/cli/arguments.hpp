@@ -8,8 +8,10 @@
 namespace weir::cli {
 
 struct arguments {
-  enum class command { none, sync, resume, plan, demo, stages, profiles, validate, history, simulate, version };
+  enum class command { none, sync, resume, plan, demo, stages, new_stage, profiles, validate, history, simulate, version };
+  enum class stages_action { list, show, check };
   command what = command::none;
+  stages_action action = stages_action::list;  // of 'stages'
   std::string config_file;  // empty: the user's, then the system's
   std::optional<std::string> profile;
   std::vector<std::string> stages, sources;
@@ -27,6 +29,12 @@ struct arguments {
   std::string history_run;     // of 'history show'; empty: the list
   std::string state_dir;       // empty: the configuration's
   unsigned history_limit = 20;
+  std::string stage;                     // stages show: its id; new-stage: the new one's
+  std::string plugin_file;               // stages check
+  std::string stage_options = "{}";      // stages check: JSON, or @FILE
+  std::string answers;                   // stages check: a folder
+  std::string into = ".";                // new-stage: where its folder is made
+  std::vector<std::string> plugins;      // demo: further plugins, files or folders
   unsigned demo_guests = 60, demo_backups = 600, demo_nodes = 3;
 };
 

@@ -193,39 +193,6 @@ int validate(arguments const& args) {
   return exit_code::done;
 }
 
-int list_stages(arguments const& args) {
-  auto const environment = config::current_environment();
-  auto path = find_places(environment).plugins;
-  if (!args.config_file.empty()) {
-    setup ready;
-    if (auto code = prepare(args, ready)) return *code;
-    path = ready.settings.plugin_path;
-  }
-  auto const report = load_plugins(path);
-  if (args.output == "json") {
-    auto out = nlohmann::ordered_json::array();
-    for (auto const& s : report.stages)
-      out.push_back({{"id", s.id},
-                     {"version", s.version},
-                     {"title", s.title},
-                     {"needs", s.needs},
-                     {"source_type", s.source_type},
-                     {"plugin", s.plugin_name},
-                     {"vendor", s.vendor},
-                     {"file", s.file.string()}});
-    std::cout << out.dump(2) << "\n";
-  } else {
-    std::size_t width = 5;
-    for (auto const& s : report.stages) width = std::max(width, s.id.size());
-    for (auto const& s : report.stages)
-      std::cout << fmt::format(
-          "{:<{}}  {:<8} {:<9} {}{}\n{:<{}}  {}\n", s.id, width, s.version, s.source_type.empty() ? "-" : s.source_type,
-          s.title, s.needs.empty() ? "" : "  (needs " + base::join(s.needs) + ")", "", width, s.file.string());
-    if (report.stages.empty()) std::cerr << "no stage was found\n";
-  }
-  return report.problems.empty() ? exit_code::done : exit_code::configuration;
-}
-
 int list_profiles(arguments const& args) {
   auto const environment = config::current_environment();
   std::vector<config::diagnostic> errors;

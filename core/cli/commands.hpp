@@ -8,7 +8,6 @@ namespace weir::cli {
 
 int sync(arguments const& args);  // and plan
 int validate(arguments const& args);
-int list_stages(arguments const& args);
 int list_profiles(arguments const& args);
 int demo(arguments const& args);
 int show_version();

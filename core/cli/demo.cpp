@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -71,14 +72,34 @@ int demo(arguments const& args) {
                         "the demo knows: " + base::join(names)));
     return exit_code::configuration;
   }
-  auto plugins = load_plugins(where.plugins);
+  auto path = where.plugins;
+  path.insert(path.begin(), args.plugins.begin(), args.plugins.end());
+  for (auto const& given : args.plugins)
+    if (std::error_code ec; !std::filesystem::exists(given, ec)) {
+      complain(base::fail(base::error_code::usage, "--plugin: there is no " + given, "a plugin's .so, or a folder"));
+      return exit_code::usage;
+    }
+  auto plugins = load_plugins(path);
+  for (auto const& id : args.stages)
+    if (std::none_of(plugins.stages.begin(), plugins.stages.end(), [&](auto const& s) { return s.id == id; })) {
+      std::vector<std::string> known;
+      for (auto const& s : plugins.stages) known.push_back(s.id);
+      complain(base::fail(base::error_code::usage, "--stage: unknown stage '" + id + "'", "known: " + base::join(known)));
+      return exit_code::usage;
+    }
   if (!plugins.problems.empty() || plugins.stages.empty()) {
     if (plugins.stages.empty())
       complain(base::fail("no stage plugin was found", "build the whole tree, or set WEIR_STAGE_PATH"));
     return exit_code::configuration;
   }
   for (auto& stage : plugins.stages) {
+    bool const named = std::find(args.stages.begin(), args.stages.end(), stage.id) != args.stages.end();
+    if (!args.stages.empty() && !named) continue;
     auto checked = plugin::check_options(stage, "{}", "");
+    if (!checked && named) {
+      complain(checked.error());
+      return exit_code::configuration;
+    }
     if (!checked) continue;  // a stage that cannot do without options has no place in a demo
     options.stage_options[stage.id] = std::move(*checked);
     options.stages.push_back(std::move(stage));

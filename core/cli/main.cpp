@@ -4,6 +4,8 @@
 #include "core/cli/commands.hpp"
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/history.hpp"
+#include "core/cli/new_stage.hpp"
+#include "core/cli/stages.hpp"
 #include "core/cli/throttle_simulate.hpp"
 
 int main(int argc, char** argv) {
@@ -19,7 +21,9 @@ int main(int argc, char** argv) {
       case arguments::command::validate:
         return validate(line.args);
       case arguments::command::stages:
-        return list_stages(line.args);
+        return stages(line.args);
+      case arguments::command::new_stage:
+        return new_stage(line.args);
       case arguments::command::profiles:
         return list_profiles(line.args);
       case arguments::command::demo:

@@ -24,18 +24,25 @@ places find_places(std::map<std::string, std::string> const& environment) {
     rest = colon == std::string::npos ? std::string{} : rest.substr(colon + 1);
   }
   if (fs::exists(own / "CMakeCache.txt", ignored)) {
-    out.plugins.push_back(own / "stages");
+    out.own_plugins = own / "stages";
+    out.plugins.push_back(out.own_plugins);
     out.profiles.push_back(own / "profiles");
     out.scenarios.push_back(own / "scenarios");
+    out.templates.push_back(own / "template");
     return out;
   }
   auto const prefix = own.parent_path();
-  out.plugins.push_back(prefix / WEIR_LIBDIR / "weir" / "stages");
+  out.own_plugins = prefix / WEIR_LIBDIR / "weir" / "stages";
+  out.plugins.push_back(out.own_plugins);
   if (prefix != "/usr/local") out.plugins.emplace_back("/usr/local/lib/weir/stages");
   out.profiles.emplace_back("/etc/weir/profiles");
   out.profiles.push_back(prefix / WEIR_DATADIR / "weir" / "profiles");
   out.scenarios.emplace_back("/etc/weir/scenarios");
   out.scenarios.push_back(prefix / WEIR_DATADIR / "weir" / "scenarios");
+  out.templates.push_back(prefix / WEIR_DATADIR / "weir-sdk" / "template");
+  // The two packages may come from different places: a weir of one's own and the SDK of the system.
+  for (char const* other : {"/usr/local", "/usr"})
+    if (prefix != other) out.templates.push_back(fs::path(other) / WEIR_DATADIR / "weir-sdk" / "template");
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <mutex>
 #include <set>
 #include <sstream>
@@ -247,7 +248,18 @@ void load_file(fs::path const& file, load_report& report, std::vector<loaded_sta
 
 }  // namespace
 
-load_report load(std::vector<fs::path> const& path) {
+load_report load_alone(fs::path const& file) {
+  load_report report;
+  std::error_code ec;
+  auto const real = fs::canonical(file, ec);
+  if (ec)
+    report.problems.push_back(refuse(fmt::format("plugin {}: {}", file.string(), ec.message())));
+  else
+    load_file(real, report, report.stages);
+  return report;
+}
+
+load_report load(std::vector<fs::path> const& path, describer const& elsewhere) {
   load_report report;
   std::vector<fs::path> files;
   for (auto const& entry : path) {
@@ -278,7 +290,13 @@ load_report load(std::vector<fs::path> const& path) {
       continue;
     }
     // The same file by another name is not a second plugin.
-    if (seen.insert(real).second) load_file(real, report, found);
+    if (!seen.insert(real).second) continue;
+    if (auto told = elsewhere ? elsewhere(real) : std::nullopt) {
+      std::move(told->stages.begin(), told->stages.end(), std::back_inserter(found));
+      std::move(told->problems.begin(), told->problems.end(), std::back_inserter(report.problems));
+    } else {
+      load_file(real, report, found);
+    }
   }
   auto sorted = sort_out(std::move(found));
   report.stages = std::move(sorted.stages);

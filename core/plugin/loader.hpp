@@ -1,6 +1,8 @@
 // Finds, loads and checks stage plugins (Boost.DLL). A loaded plugin is never unloaded.
 #pragma once
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,7 +30,13 @@ struct load_report {
 };
 
 // `path`: directories (every *.so in them, by name) and single files. A directory that is missing is no problem.
-load_report load(std::vector<std::filesystem::path> const& path);
+// `elsewhere`: asked first for each file (without symbolic links in its path); what it answers is taken instead of
+// loading the file into this process.
+using describer = std::function<std::optional<load_report>(std::filesystem::path const& file)>;
+load_report load(std::vector<std::filesystem::path> const& path, describer const& elsewhere = {});
+
+// One file by itself: what its stages need is not looked for, and they stand in the file's own order.
+load_report load_alone(std::filesystem::path const& file);
 
 // Dependency order of the chosen ones. Errors name the cycle or the missing stage. Pure.
 base::result<std::vector<loaded_stage>> in_order(std::vector<loaded_stage> stages);

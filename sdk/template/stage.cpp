@@ -1,18 +1,18 @@
-// Proxmox VE's pools as NetBox tags: a whole stage, to be copied and changed.
+// my-stage: Proxmox VE's pools as NetBox tags, until you change it into what you need.
 #include <string>
 #include <weir/json.hpp>
 
 namespace {
 
-struct pools {
-  static constexpr weir::info about{.id = "pools",
+struct my_stage {
+  static constexpr weir::info about{.id = "my-stage",
                                     .version = "1.0.0",
                                     .title = "Proxmox pools as tags",
                                     .kinds_json = R"(["extras.tag"])",
-                                    .options_schema = R"({"type":"object","additionalProperties":false,
-                            "properties":{"prefix":{"type":"string","default":"pool-"}}})"};
+                                    .options_schema = R"({"type":"object","additionalProperties":false,"properties":{
+    "prefix":{"type":"string","default":"pool-","description":"what the tags' names begin with"}}})"};
 
-  explicit pools(weir::context const& c) : prefix_(weir::options(c).value("prefix", "pool-")) {}
+  explicit my_stage(weir::context const& c) : prefix_(weir::options(c).value("prefix", "pool-")) {}
 
   void collect(weir::run& run) const {
     weir::json const list = weir::fetch(run, "/pools");  // the host does login, TLS, pacing and retries
@@ -32,4 +32,4 @@ struct pools {
 
 }  // namespace
 
-WEIR_PLUGIN("pools", "1.0.0", "Example Org", pools);
+WEIR_PLUGIN("my-stage", "1.0.0", "Example Org", my_stage);

@@ -14,11 +14,11 @@ void check(bool ok, char const* what, weir::testing::outcome const& out) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  void* const library = dlopen(argc > 1 ? argv[1] : "./pools.so", RTLD_NOW | RTLD_LOCAL);
+  void* const library = dlopen(argc > 1 ? argv[1] : "./my-stage.so", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return std::fprintf(stderr, "%s\n", dlerror()), 1;
   auto const* plugin = static_cast<weir_plugin const*>(dlsym(library, "weir_plugin_v1"));
   if (plugin == nullptr) return std::fprintf(stderr, "%s\n", dlerror()), 1;
-  weir_stage const& stage = weir::testing::stage_of(*plugin, "pools");
+  weir_stage const& stage = weir::testing::stage_of(*plugin, "my-stage");
 
   weir::testing::host host;
   host.answer("/pools", R"({"data":[{"poolid":"web","comment":"front ends"},{"poolid":"db"}]})");

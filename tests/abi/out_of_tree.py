@@ -35,7 +35,7 @@ with tempfile.TemporaryDirectory(prefix="weir-sdk-") as folder:
     run(cmake, "--build", str(tree))
     run("ctest", "--test-dir", str(tree), "--output-on-failure", "--no-tests=error")
 
-    plugin = tree / "pools.so"
+    plugin = tree / "my-stage.so"
     symbols = run("nm", "-D", "--defined-only", str(plugin), stdout=subprocess.PIPE, text=True).stdout.split("\n")
     names = [line.split()[-1] for line in symbols if line.strip()]
     assert names == ["weir_plugin_v1"], names

@@ -14,7 +14,7 @@ import weir_test
 from weir_test import EXIT_CONFIG, NetBox, WeirCase
 
 BUILD = Path(os.environ["WEIR_BUILD"])
-POOLS = BUILD / "out-of-tree/pools.so"
+TEMPLATE = BUILD / "out-of-tree/my-stage.so"
 
 
 class third_party(WeirCase):
@@ -43,9 +43,9 @@ class third_party(WeirCase):
         self.assertEqual([p["name"] for p in profiles], ["ultra-conservative", "conservative", "aggressive"])
 
     def test_it_is_loaded_and_run(self):
-        self.start(plugin_path=[str(POOLS)], stages={"pools": {"prefix": "pve-pool-"}})
+        self.start(plugin_path=[str(TEMPLATE)], stages={"my-stage": {"prefix": "pve-pool-"}})
         outcome = self.weir("sync", "--config", self.config, "--output", "json")
-        self.assertEqual([r["stage"] for r in outcome.json["results"]], ["pools"])
+        self.assertEqual([r["stage"] for r in outcome.json["results"]], ["my-stage"])
         pools = {p["poolid"] for p in self.pve.model["pools"]}
         self.assertTrue(pools)
         tags = {t["slug"] for t in NetBox(self.server.url, change.NETBOX_TOKEN).all("extras/tags")}
@@ -55,9 +55,9 @@ class third_party(WeirCase):
 
     def test_it_runs_beside_the_shipped_ones(self):
         stages = next(p for p in self.prefix.glob("lib/**/weir/stages"))
-        self.start(plugin_path=[str(stages), str(POOLS)])
+        self.start(plugin_path=[str(stages), str(TEMPLATE)])
         outcome = self.weir("sync", "--config", self.config, "--output", "json")
-        self.assertEqual({r["stage"] for r in outcome.json["results"]}, {"nodes", "virtual-machines", "backups", "pools"})
+        self.assertEqual({r["stage"] for r in outcome.json["results"]}, {"nodes", "virtual-machines", "backups", "my-stage"})
         self.assertEqual({r["status"] for r in outcome.json["results"]}, {"ok"})
 
     def test_a_stage_writes_through_the_shared_client(self):
@@ -75,7 +75,7 @@ class third_party(WeirCase):
         self.assertEqual(again["requests"]["POST"], 0)
 
     def test_its_options_are_checked_against_its_schema(self):
-        self.start(plugin_path=[str(POOLS)], stages={"pools": {"prefx": "x"}})
+        self.start(plugin_path=[str(TEMPLATE)], stages={"my-stage": {"prefx": "x"}})
         outcome = self.weir("sync", "--config", self.config, expect=EXIT_CONFIG)
         self.assertIn("prefx", outcome.stderr)
         self.assertIn("prefix", outcome.stderr)
