@@ -16,6 +16,7 @@ weir_test_plugin(good good.c)
 weir_test_plugin(longer good.c LONGER "STAGE_ID=\"longer\"")
 weir_test_plugin(twin good.c)  # the id of good.c once more
 weir_test_plugin(behaves behaves.c)
+weir_test_plugin(extends extends.c)
 weir_test_plugin(throws throws.cpp)
 weir_test_plugin(wrapped wrapped.cpp)
 
