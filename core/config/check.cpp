@@ -253,6 +253,9 @@ void checker::check(view const& v) {
   if (row.type == type::options) {
     if (value.is != kind::map && value.is != kind::null)
       complain(v, v.path() + " must be a map of options, is " + describe(n), "write {} for a stage without options");
+    // Some names are weir's own; the others are the plugin's to check.
+    for (auto const& child : n.children)
+      if (auto const own = v[child.key]; own.key() != nullptr) check(own);
     return;
   }
   auto const wrong = [&](std::string detail = {}) {
@@ -317,6 +320,7 @@ void checker::check(view const& v) {
   }
   if (value.is != kind::text)
     return wrong(value.is == kind::boolean || number ? "put it in quotes if it is meant" : std::string(row.help));
+  if (n.text.empty() && row.may_be_empty) return;
   if (n.text.empty()) return complain(v, v.path() + " is empty", std::string(row.help));
   if (row.type == type::url) {
     if (auto const ok = normal_url(n.text); !ok)

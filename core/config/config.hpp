@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/result.hpp"
@@ -47,18 +48,45 @@ struct netbox {
   config::tls tls;
 };
 
+// How the lists of a `rest` source go on; see source::rest.
+struct paging {
+  enum class styles { none, link, next, page, offset, cursor };
+  styles style = styles::none;
+  std::string items;            // dotted path of the list in an answer; empty: the answer is the list
+  std::string next;             // next, cursor: dotted path of the next page's URL or cursor
+  std::string parameter;        // page, offset, cursor: the query's parameter
+  std::string total;            // dotted path of how many items there are; empty: the service does not say
+  std::string size_parameter;   // empty: the service decides how large a page is
+  std::size_t size = 100;       // with size_parameter
+  std::size_t first = 1;        // page: the first one's number
+  std::size_t max_pages = 1000;
+};
+
 struct source {
   std::string name;               // scopes NetBox's objects
-  std::string type;               // "proxmox"
-  std::vector<std::string> urls;  // one cluster, in order of preference
-  std::string token_id;           // "user@realm!id", with `token`
+  std::string type;               // "proxmox", "rest"
+  std::vector<std::string> urls;  // one cluster or service, in order of preference
+  std::string token_id;           // proxmox: "user@realm!id", with `token`
   base::secret token;
-  std::string username;  // "user@realm", with `password`
+  std::string username;  // proxmox: "user@realm", with `password`
   base::secret password;
   config::tls tls;
+  std::string token_header = "Authorization";  // rest: the header that carries the token …
+  std::string token_prefix = "Bearer ";        // … behind this
+  std::vector<std::pair<std::string, std::string>> headers = {};  // rest: sent with every request
+  std::string check = "/";                                        // rest: what proves that it is there
+  config::paging paging = {};
   std::size_t max_in_flight = 4;
   milliseconds request_timeout{30000};
   milliseconds connect_timeout{5000};
+};
+
+enum class stage_isolation { automatic, process, none };
+
+// Of a stage in a process of its own.
+struct stage_limits {
+  std::size_t memory_mib = 4096;
+  milliseconds cpu{600'000}, wall{3'600'000};
 };
 
 struct stage {
@@ -67,6 +95,8 @@ struct stage {
   std::string location;  // "file:line:column" of its options, for error messages
   std::map<std::string, std::string>
       option_locations;  // the same for each option, by JSON pointer ("/include_templates")
+  stage_isolation isolation = stage_isolation::automatic;
+  stage_limits limits;
 };
 
 struct configuration {

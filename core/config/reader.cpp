@@ -170,9 +170,14 @@ class reader {
     source s;
     s.name = v.node()->key;
     s.type = v["type"].text();
+    bool const rest = s.type == "rest";
     for (auto const& url : v["urls"].children())
-      if (auto normal = normal_url(url.text())) s.urls.push_back(std::move(*normal));
-    read_login(v, s);
+      if (auto normal = normal_url(url.text(), rest)) s.urls.push_back(std::move(*normal));
+    if (v["type"].present()) refuse_other_types(v, s.type);
+    if (rest)
+      read_rest(v, s);
+    else
+      read_login(v, s);
     read_tls(v, s.tls);
     s.max_in_flight = static_cast<std::size_t>(v["max_in_flight"].integer());
     s.request_timeout = v["timeout"].duration();
@@ -180,16 +185,173 @@ class reader {
     return s;
   }
 
+  // Keys that only sources of another type have.
+  void refuse_other_types(view const& v, std::string_view type) {
+    for (auto const& child : v.node()->children) {
+      auto const given = v[child.key];
+      if (given.key() == nullptr || given.key()->only.empty() || given.key()->only == type) continue;
+      check_.complain_at_key(given,
+                             given.path() + " is for sources of the type " + std::string(given.key()->only) +
+                                 ", this one is " + std::string(type),
+                             given.key()->path.ends_with(".token_id")
+                                 ? "a rest source takes token_env or another form, and token_header"
+                                 : "remove it");
+    }
+  }
+
+  // Whether any form of that secret is given, the wrong ones, too.
+  bool any_form(view const& v, std::string_view secret) const {
+    for (auto const& row : schema::keys())
+      if (row.secret == secret && row.path.starts_with("sources.*.") && v[row.path.substr(10)].node() != nullptr)
+        return true;
+    return false;
+  }
+
+  void read_rest(view const& v, source& s) {
+    auto const user = v["username"], header = v["token_header"], probe = v["check"];
+    bool const token = any_form(v, "token"), password = any_form(v, "password");
+    if (token && (password || user.node() != nullptr)) {
+      check_.complain_at_key(v, v.path() + " has two logins", "either a token, or username and a password");
+    } else if (token) {
+      s.token = read_secret(v, "token", "needs a token");
+    } else if (password || user.node() != nullptr) {
+      if (user.node() == nullptr) check_.complain_at_key(v, v.path() + ".username is missing", "such as weir");
+      s.password = read_secret(v, "password", "needs a password");
+    }
+    if (user.present()) {
+      s.username = user.text();
+      if (s.username.find(':') != std::string::npos)  // RFC 7617
+        check_.complain(user, user.path() + " must not hold ':'",
+                        "the password goes where password_env or another form says", show::up_to_value);
+    }
+    if (header.node() != nullptr && !token)
+      check_.complain_at_key(header, header.path() + " has no token to carry", "add token_env or another form");
+    read_token_header(header, s);
+    for (auto const& each : v["headers"].children()) read_header(each, s);
+    s.check = probe.text();
+    if (!s.check.starts_with('/'))
+      check_.complain(probe, probe.path() + " must begin with '/', is '" + base::shorten(s.check, 60) + "'",
+                      "a path below the source's urls, such as /health");
+    if (auto const paging = v["paging"]; paging.present()) read_paging(paging, s.paging);
+  }
+
+  // "Name" or "Name: Prefix".
+  void read_token_header(view const& v, source& s) {
+    auto const text = v.text();
+    auto const colon = text.find(':');
+    s.token_header = text.substr(0, colon);
+    auto const behind = colon == std::string::npos ? std::string::npos : text.find_first_not_of(' ', colon + 1);
+    s.token_prefix = behind == std::string::npos ? std::string() : text.substr(behind);
+    while (s.token_prefix.ends_with(' ')) s.token_prefix.pop_back();
+    if (!v.present()) {
+      s.token_prefix += ' ';
+      return;
+    }
+    auto const secret = std::any_of(s.token_prefix.begin(), s.token_prefix.end(), [](char c) { return c == ' '; })
+                            ? looks_like_token(s.token_prefix.substr(s.token_prefix.rfind(' ') + 1))
+                            : looks_like_token(s.token_prefix);
+    if (secret || looks_like_token(text))
+      check_.complain(v, v.path() + " must not hold the token itself", "'Authorization: Bearer' or 'X-Api-Key'",
+                      show::up_to_value);
+    else if (!valid_header(s.token_header) || reserved(s.token_header))
+      check_.complain(v, v.path() + " must be a header's name, or 'Name: Prefix', is '" + base::shorten(text, 60) + "'",
+                      "'Authorization: Bearer', 'Authorization: Token' or 'X-Api-Key'");
+    // "Token token=" is followed by the token itself.
+    if (!s.token_prefix.empty() && !s.token_prefix.ends_with('=')) s.token_prefix += ' ';
+  }
+
+  // Headers that the transport makes itself.
+  static bool reserved(std::string_view name) {
+    auto const lower = base::lower(name);
+    for (auto const* mine : {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "te",
+                             "upgrade", "expect", "range", "if-none-match", "if-modified-since"})
+      if (lower == mine) return true;
+    return false;
+  }
+
+  void read_header(view const& v, source& s) {
+    auto const& name = v.node()->key;
+    auto const lower = base::lower(name);
+    if (!valid_header(name) || reserved(name))
+      return check_.complain_at_key(v, v.path() + " cannot be set", "the connection's own headers are weir's business");
+    for (auto const* word : {"auth", "cookie", "token", "key", "secret", "passw"})
+      if (lower.find(word) != std::string::npos)
+        return check_.complain(v, v.path() + " may not stand in the file: it looks like a secret",
+                               "use token_env or another form, with token_header: " + base::shorten(name, 60),
+                               show::up_to_value);
+    auto const value = v.text();
+    if (looks_like_token(value))
+      return check_.complain(v, v.path() + " looks like a secret", "use token_env or another form, with token_header",
+                             show::up_to_value);
+    if (std::any_of(value.begin(), value.end(),
+                    [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }))
+      return check_.complain(v, v.path() + " must not hold line breaks or control characters");
+    s.headers.emplace_back(name, value);
+  }
+
+  void read_paging(view const& v, paging& p) {
+    using styles = paging::styles;
+    static constexpr std::pair<std::string_view, styles> names[] = {
+        {"none", styles::none}, {"link", styles::link},     {"next", styles::next},
+        {"page", styles::page}, {"offset", styles::offset}, {"cursor", styles::cursor}};
+    auto const style = v["style"];
+    if (!style.present()) return;  // reported already
+    for (auto const& [name, value] : names)
+      if (style.text() == name) p.style = value;
+    bool const asks = p.style == styles::page || p.style == styles::offset || p.style == styles::cursor;
+    bool const told = p.style == styles::next || p.style == styles::cursor;
+    auto const only = [&](std::string_view key, bool belongs, std::string_view where) {
+      auto const given = v[key];
+      if (given.node() == nullptr || belongs) return;
+      check_.complain_at_key(given, given.path() + " has no meaning with style: " + style.text(),
+                             "it belongs to style: " + std::string(where));
+    };
+    bool const some = p.style != styles::none;
+    static constexpr std::string_view any = "link, next, page, offset or cursor";
+    for (auto const* key : {"items", "total", "size_parameter", "size", "max_pages"}) only(key, some, any);
+    only("next", told, "next or cursor");
+    only("parameter", asks, "page, offset or cursor");
+    only("first", p.style == styles::page, "page");
+    if (some && v["size"].node() != nullptr && v["size_parameter"].node() == nullptr)
+      check_.complain_at_key(v["size"], v["size"].path() + " has no parameter to go in",
+                             "add size_parameter, such as per_page or limit");
+
+    auto const items = v["items"], next = v["next"], parameter = v["parameter"];
+    p.items = items.text();
+    p.next = next.text();
+    p.parameter = parameter.text();
+    p.total = v["total"].text();
+    p.size_parameter = v["size_parameter"].text();
+    p.size = static_cast<std::size_t>(v["size"].integer());
+    p.first = static_cast<std::size_t>(v["first"].integer());
+    p.max_pages = static_cast<std::size_t>(v["max_pages"].integer());
+    if (p.style == styles::next && next.node() == nullptr) p.next = "next";
+    if (p.style == styles::next && items.node() == nullptr) p.items = "results";
+    if (asks && parameter.node() == nullptr) p.parameter = style.text();
+    if (p.style == styles::cursor && next.node() == nullptr)
+      check_.complain_at_key(v, v.path() + ".next is missing",
+                             "where the next cursor stands, such as meta.next_cursor");
+    if (told && p.items.empty() && (items.present() || items.node() == nullptr))
+      check_.complain_at_key(items.node() != nullptr ? items : v,
+                             v.path() + ".items must say where the list stands with style: " + style.text(),
+                             "such as results: an answer that is nothing but the list cannot say what comes next");
+    if (!p.total.empty() && p.items.empty())
+      check_.complain_at_key(v["total"], v["total"].path() + " needs items",
+                             "an answer that is nothing but the list cannot say how many there are");
+    for (auto const& one : {parameter, v["size_parameter"]})
+      if (one.present() && base::url_encode(one.text()) != one.text())
+        check_.complain(one,
+                        one.path() + " must be a query parameter's name, is '" + base::shorten(one.text(), 60) + "'",
+                        "letters, digits, '-', '_', '.' and '~'");
+    if (!p.size_parameter.empty() && p.size_parameter == p.parameter)
+      check_.complain(v["size_parameter"],
+                      v["size_parameter"].path() + " and the page's parameter are both '" + p.parameter + "'");
+  }
+
   // token_id and token, or username and password.
   void read_login(view const& v, source& s) {
     auto const id = v["token_id"], user = v["username"];
-    auto const any = [&](std::string_view secret) {
-      for (auto const& row : schema::keys())
-        if (row.secret == secret && row.path.starts_with("sources.*.") && v[row.path.substr(10)].node() != nullptr)
-          return true;
-      return false;
-    };
-    bool const token = any("token"), password = any("password");
+    bool const token = any_form(v, "token"), password = any_form(v, "password");
     bool const by_token = id.node() != nullptr || token, by_password = user.node() != nullptr || password;
     if (by_token && by_password)
       return check_.complain_at_key(v, v.path() + " has two logins",
@@ -233,8 +395,19 @@ class reader {
       s.location = check_.location(n.at);
       std::optional<json_problem> problem;
       if (n.is == yaml::node::form::map) {
-        s.options_json = to_json(n, problem);
-        locate(n, "", s.option_locations);
+        // Without what is weir's own.
+        auto own = n;
+        std::erase_if(own.children, [&](yaml::node const& child) { return options[child.key].key() != nullptr; });
+        s.options_json = to_json(own, problem);
+        locate(own, "", s.option_locations);
+        auto const isolation = options["isolation"].text();
+        s.isolation = isolation == "process" ? stage_isolation::process
+                      : isolation == "none"  ? stage_isolation::none
+                                             : stage_isolation::automatic;
+        auto const limits = options["limits"];
+        s.limits.memory_mib = static_cast<std::size_t>(limits["memory_mib"].integer());
+        s.limits.cpu = limits["cpu"].duration();
+        s.limits.wall = limits["wall"].duration();
       }
       if (problem) check_.complain_at(problem->at, options.path() + " holds " + problem->summary);
       out.push_back(std::move(s));

@@ -46,6 +46,8 @@ struct key {
   std::string_view secret = {};                // "token", "password": this key is a form of that secret …
   std::string_view form = {};                  // … of this kind: "env", "file", "command", "credential"
   std::string_view environment = {};           // the variable that overrides it
+  std::string_view only = {};                  // of a source: the type that has it; empty: every type
+  bool may_be_empty = false;                   // text: "" says something, too
 };
 
 std::span<key const> keys();

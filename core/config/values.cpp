@@ -204,7 +204,7 @@ std::string format_duration(double ms) {
   return text(ms) + "ms";
 }
 
-base::result<std::string> normal_url(std::string_view text) {
+base::result<std::string> normal_url(std::string_view text, bool keep_api) {
   auto const refuse = [](std::string what, std::string hint) {
     return base::fail(base::error_code::config, std::move(what), std::move(hint));
   };
@@ -258,7 +258,7 @@ base::result<std::string> normal_url(std::string_view text) {
   };
   while (strip("/")) {
   }
-  if (strip("/api") || strip("/api2/json"))
+  if (!keep_api && (strip("/api") || strip("/api2/json")))
     while (strip("/")) {
     }
   return scheme + "://" + std::string(authority) + std::string(path);
@@ -332,6 +332,12 @@ bool valid_token_id(std::string_view text) {
 bool looks_like_token(std::string_view text) {
   return (text.size() >= 32 && all(text, hex_digit)) || text.starts_with("nbt_") ||
          (text.size() == 36 && all(text, [](char c) { return hex_digit(c) || c == '-'; }));
+}
+
+bool valid_header(std::string_view name) {
+  return !name.empty() && all(name, [](char c) {
+    return letter(c) || digit(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  });
 }
 
 base::result<std::filesystem::path> resolve_path(std::string_view text, std::filesystem::path const& base,

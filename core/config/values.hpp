@@ -29,9 +29,9 @@ std::string describe(yaml::node const& n);
 std::optional<double> parse_duration(std::string_view text);
 std::string format_duration(double milliseconds);
 
-// Checks an http(s) URL; returns it without trailing slashes and without a trailing /api or /api2/json.
-// The error's text never holds the URL's user part.
-base::result<std::string> normal_url(std::string_view text);
+// Checks an http(s) URL; returns it without trailing slashes and, unless it is to be kept, without a trailing /api or
+// /api2/json. The error's text never holds the URL's user part.
+base::result<std::string> normal_url(std::string_view text, bool keep_api = false);
 
 // 32 bytes in hexadecimal with or without colons as "AB:CD:…"; nothing if it is not that.
 std::optional<std::string> normal_fingerprint(std::string_view text);
@@ -44,6 +44,7 @@ bool valid_variable(std::string_view text);    // [A-Za-z_][A-Za-z0-9_]*
 bool valid_token_id(std::string_view text);    // user@realm!name
 bool valid_username(std::string_view text);    // user@realm
 bool looks_like_token(std::string_view text);  // a secret where a name should stand
+bool valid_header(std::string_view name);      // RFC 9110: a token
 
 // `~` and relative paths, resolved at `base`; fails for "~user" and for "~" without HOME.
 base::result<std::filesystem::path> resolve_path(std::string_view text, std::filesystem::path const& base,

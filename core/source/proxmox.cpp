@@ -1,11 +1,9 @@
 // Proxmox VE: authentication, failover and error texts. Paths and bodies are the stages' business.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
-#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
@@ -13,6 +11,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/http/client.hpp"
+#include "core/source/common.hpp"
 #include "core/source/source.hpp"
 
 namespace weir::source {
@@ -24,97 +23,21 @@ using base::error_code;
 using http::failure;
 using http::reply;
 using nlohmann::json;
-using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using throttle::outcome;
 
 constexpr std::string_view api = "/api2/json";
 constexpr auto ticket_renewal = std::chrono::minutes(90);  // a ticket is valid for two hours
 
-// Nothing has reached this server, so another one may be asked instead.
-bool not_connected(reply const& r) {
-  return !r.request_sent && (r.error == failure::refused || r.error == failure::resolve || r.error == failure::tls ||
-                             r.error == failure::timeout);
+// The API's path is part of every request.
+std::vector<std::string> addresses_of(config::source const& settings) {
+  auto urls = settings.urls;
+  for (auto& url : urls) {
+    while (url.ends_with('/')) url.pop_back();
+    if (url.ends_with(api)) url.resize(url.size() - api.size());
+  }
+  return urls;
 }
-
-// The cluster's addresses as one transport: a request's URL is a path, the address is chosen here. One that cannot be
-// reached is left for the next, for every later request too.
-class failover_transport : public http::transport {
- public:
-  failover_transport(asio::io_context& io, config::source const& settings)
-      : io_(io), shared_(std::make_shared<shared>()) {
-    shared_->name = settings.name;
-    for (auto url : settings.urls) {
-      while (url.ends_with('/')) url.pop_back();
-      if (url.ends_with(api)) url.resize(url.size() - api.size());
-      shared_->urls.push_back(std::move(url));
-      shared_->wires.push_back(
-          http::make_curl_transport(io, settings.tls, std::max<std::size_t>(settings.max_in_flight, 1)));
-    }
-  }
-
-  void send(http::request const& what, std::function<void(reply)> done) override {
-    if (shared_->wires.empty()) {
-      asio::post(io_, [done = std::move(done)] {
-        reply r;
-        r.error = failure::other;
-        r.error_text = "no address is configured";
-        done(std::move(r));
-      });
-      return;
-    }
-    auto t = std::make_shared<attempt>();
-    t->what = what;
-    t->path = what.url;
-    t->done = std::move(done);
-    try_next(shared_, t);
-  }
-
-  void cancel_all() override {
-    for (auto const& wire : shared_->wires) wire->cancel_all();
-  }
-
- private:
-  struct shared {
-    std::string name;
-    std::vector<std::string> urls;
-    std::vector<std::unique_ptr<http::transport>> wires;
-    std::size_t current = 0;
-  };
-  struct attempt {
-    http::request what;
-    std::string path;
-    std::function<void(reply)> done;
-    std::vector<bool> tried;
-    std::vector<std::string> causes;  // one for each address tried
-  };
-
-  static void try_next(std::shared_ptr<shared> const& s, std::shared_ptr<attempt> const& t) {
-    auto const count = s->urls.size();
-    t->tried.resize(count);
-    auto index = s->current;
-    while (t->tried[index]) index = (index + 1) % count;
-    t->tried[index] = true;
-    t->what.url = s->urls[index] + t->path;
-    s->wires[index]->send(t->what, [weak = std::weak_ptr<shared>(s), t, index, count](reply r) {
-      auto const alive = weak.lock();
-      if (!alive || !not_connected(r)) return t->done(std::move(r));
-      auto const cause = alive->urls[index] + ": " + r.error_text;
-      t->causes.push_back(cause);
-      if (alive->current == index && count > 1) {
-        alive->current = (index + 1) % count;
-        log::warning(fmt::format("{}: {}; going on with {}", alive->name, cause, alive->urls[alive->current]),
-                     {{"source", alive->name}});
-      }
-      if (t->causes.size() < count) return try_next(alive, t);
-      if (count > 1) r.error_text = base::join(t->causes, "; ");
-      t->done(std::move(r));
-    });
-  }
-
-  asio::io_context& io_;
-  std::shared_ptr<shared> shared_;
-};
 
 // A status of Proxmox VE is its answer and stays the same when asked again; but 596 and 599 are its proxy between two
 // nodes, which may have lost a connection: once more. Without a status NetBox's table fits.
@@ -136,30 +59,6 @@ outcome classify_proxmox(throttle::observation const& seen) {
     default:
       return seen.status >= 200 && seen.status < 300 ? outcome::ok : outcome::data;
   }
-}
-
-throttle::limits limits_of(config::source const& settings) {
-  throttle::limits l;
-  l.max_in_flight = settings.max_in_flight;
-  l.requests_per_second = 0;
-  l.batch_size = 0;
-  l.max_attempts = 3;
-  l.backoff_base = milliseconds(500);
-  l.backoff_cap = milliseconds(5000);
-  return l;
-}
-
-// What is wrong with a target that a stage names; "" if nothing.
-std::string_view refuse(std::string_view target) {
-  if (!target.starts_with('/')) return "it does not begin with '/'";
-  for (char c : target) {
-    auto const u = static_cast<unsigned char>(c);
-    if (u <= 0x20 || u >= 0x7f) return "it contains blanks, control or non-ASCII characters (percent-encode them)";
-    if (c == '#' || c == '\\') return "it contains '#' or '\\'";
-  }
-  auto const path = base::lower(target.substr(0, target.find('?')));
-  if (path.find("..") != std::string::npos || path.find("%2e") != std::string::npos) return "it contains '..'";
-  return {};
 }
 
 // "a: b, c: d" from PVE's {"errors": {"a": "b", "c": "d"}}, or its "message".
@@ -210,7 +109,7 @@ class proxmox final : public source {
     state(asio::io_context& loop, config::source const& s)
         : io(loop),
           settings(s),
-          client(loop, std::make_unique<failover_transport>(loop, s), limits_of(s), s.name, classify_proxmox) {}
+          client(loop, make_failover(loop, s, addresses_of(s)), limits_of(s, 3), s.name, classify_proxmox) {}
 
     bool with_ticket() const { return settings.token.empty(); }
     std::string who() const { return with_ticket() ? settings.username : settings.token_id; }
@@ -340,16 +239,8 @@ class proxmox final : public source {
       }
     }
 
-    // No secret of ours, whatever the other side has put into its answer.
     std::string clean(std::string text) const {
-      for (auto const* hidden : {&settings.token, &settings.password, &ticket}) {
-        auto const& plain = hidden->reveal();
-        if (plain.size() < 5) continue;  // it would tear words apart
-        for (auto const& form : {plain, base::url_encode(plain)})
-          for (auto at = text.find(form); at != std::string::npos; at = text.find(form, at + 3))
-            text.replace(at, form.size(), "***");
-      }
-      return text;
+      return hide(std::move(text), {settings.token.reveal(), settings.password.reveal(), ticket.reveal()});
     }
 
     base::error explain(std::string const& tried, http::answer const& a) const {

@@ -161,7 +161,7 @@ std::vector<bad_case> const cases = {
     {"type_misspelt",
      "netbox: {url: https://nb.example, token_env: NB}\nsources:\n  a:\n    type: proxmx\n    urls: [https://p]\n    "
      "token_id: u@pve!t\n    token_env: PVE\n",
-     {"sources.a.type must be proxmox, is 'proxmx'", "bad.yaml:4:11", "did you mean 'proxmox'?"}},
+     {"sources.a.type must be proxmox or rest, is 'proxmx'", "bad.yaml:4:11", "did you mean 'proxmox'?"}},
     {"deletes_negative",
      with("max_deletes: -1\n"),
      {"max_deletes must be between 0 and 1000000000, is -1", "bad.yaml:4:14"}},
