@@ -16,7 +16,9 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <initializer_list>
 #include <iterator>
+#include <memory>
 #include <new>
 #include <optional>
 #include <ranges>
@@ -77,12 +79,60 @@ struct info {
   char const* options_schema = nullptr;  // JSON Schema (draft 7); null: takes no options
 };
 
+// A field of a log line. Keys: [a-z][a-z0-9_]*, at most 64 bytes; at most 16 fields per line are kept.
+struct field {
+  std::string_view key, value;
+};
+
+namespace detail {
+
+// The extensions' tables; null where the host does not have one, or an older one without what is used here.
+inline weir_netbox_v1 const* netbox_table(weir_host const* host) noexcept {
+  auto const* table = static_cast<weir_netbox_v1 const*>(host->extension(host, WEIR_EXT_NETBOX));
+  return table != nullptr && WEIR_HAS(table, weir_netbox_v1, write) ? table : nullptr;
+}
+inline weir_log_v1 const* log_table(weir_host const* host) noexcept {
+  auto const* table = static_cast<weir_log_v1 const*>(host->extension(host, WEIR_EXT_LOG));
+  return table != nullptr && WEIR_HAS(table, weir_log_v1, write) ? table : nullptr;
+}
+inline weir_metrics_v1 const* metrics_table(weir_host const* host) noexcept {
+  auto const* table = static_cast<weir_metrics_v1 const*>(host->extension(host, WEIR_EXT_METRICS));
+  return table != nullptr && WEIR_HAS(table, weir_metrics_v1, set) ? table : nullptr;
+}
+inline weir_state_v1 const* state_table(weir_host const* host) noexcept {
+  auto const* table = static_cast<weir_state_v1 const*>(host->extension(host, WEIR_EXT_STATE));
+  return table != nullptr && WEIR_HAS(table, weir_state_v1, erase) ? table : nullptr;
+}
+
+inline bool log_enabled(weir_host const* host, level l) noexcept {
+  auto const* table = log_table(host);
+  return table == nullptr || table->enabled(host, static_cast<std::int32_t>(l)) != 0;
+}
+
+// Where the host has no weir.log/1, the fields follow the message.
+inline void log(weir_host const* host, level l, std::string_view message, std::initializer_list<field> fields) {
+  if (auto const* table = log_table(host)) {
+    std::vector<weir_field> list;
+    for (auto const& f : fields) list.push_back({str(f.key), str(f.value)});
+    table->write(host, static_cast<std::int32_t>(l), str(message), list.data(), list.size());
+    return;
+  }
+  std::string line{message};
+  for (auto const& f : fields) line.append(" ").append(f.key).append("=").append(f.value);
+  host->log(host, static_cast<std::int32_t>(l), str(line));
+}
+
+}  // namespace detail
+
 // Given to the stage's constructor. `host` outlives the stage, `options_json` only the constructor.
 struct context {
   weir_host const* host;
   std::string_view options_json;
   void log(level l, std::string_view message) const noexcept {
     host->log(host, static_cast<std::int32_t>(l), str(message));
+  }
+  void log(level l, std::string_view message, std::initializer_list<field> fields) const {
+    detail::log(host, l, message, fields);
   }
 };
 
@@ -199,6 +249,145 @@ class netbox_client {
   }
 };
 
+// Counters and gauges of the stage's own, extension "weir.metrics/1". Ask run.metrics() for them. Where the host does
+// not have it (operator bool is false), nothing is counted and nothing fails.
+class metrics_client {
+  weir_run const* run_;
+  weir_metrics_v1 const* table_;
+
+ public:
+  metrics_client(weir_run const* run, weir_metrics_v1 const* table) noexcept : run_(run), table_(table) {}
+  explicit operator bool() const noexcept { return table_ != nullptr; }
+  // [any] Counter: `name` ends in _total, `amount` is finite and not negative. Throws weir::error where it is not.
+  void add(std::string_view name, double amount = 1) const {
+    if (table_ != nullptr) detail::check(table_->add(run_, str(name), amount), "metrics: add", name);
+  }
+  // [any] Gauge: the last value counts. Throws weir::error where it is not finite or the name is a counter's.
+  void set(std::string_view name, double value) const {
+    if (table_ != nullptr) detail::check(table_->set(run_, str(name), value), "metrics: set", name);
+  }
+};
+
+// What is kept between runs, extension "weir.state/1". Ask run.state() for it. All on the stage's thread. Where the
+// host does not have it (operator bool is false), get() finds nothing and nothing is kept.
+class state_client {
+  weir_run const* run_;
+  weir_state_v1 const* table_;
+
+ public:
+  state_client(weir_run const* run, weir_state_v1 const* table) noexcept : run_(run), table_(table) {}
+  explicit operator bool() const noexcept { return table_ != nullptr; }
+  // Nothing if there is no such key.
+  std::optional<std::string> get(std::string_view key) const {
+    if (table_ == nullptr) return std::nullopt;
+    weir_reply const* out = nullptr;
+    weir_status const s = table_->get(run_, str(key), &out);
+    reply const r{out, s};
+    detail::check(s, "state: get", key);
+    if (out == nullptr) return std::nullopt;
+    return std::string{r.body()};
+  }
+  // Seen by get() at once; kept once everything this stage emitted is in NetBox. Never while planning.
+  void put(std::string_view key, std::string_view value) const {
+    if (table_ != nullptr) detail::check(table_->put(run_, str(key), str(value)), "state: put", key);
+  }
+  void erase(std::string_view key) const {
+    if (table_ != nullptr) detail::check(table_->erase(run_, str(key)), "state: erase", key);
+  }
+};
+
+// Whether the run is being stopped, like std::stop_token: to be copied and handed to loops and threads of the stage's
+// own. Valid until collect() returns.
+class stop_token {
+  weir_run const* r_;
+
+ public:
+  explicit stop_token(weir_run const* r) noexcept : r_(r) {}
+  bool stop_requested() const noexcept { return r_->cancelled(r_) != 0; }
+  bool stop_possible() const noexcept { return true; }
+};
+
+// An answer of run.fetch_each(): that of the target number `index`. A refusal is a value: reply.ok().
+struct answer {
+  std::size_t index;
+  weir::reply reply;
+};
+
+// The range behind run.fetch_each(): see there. To be gone through once.
+template <class Targets>
+class answers {
+  using target_iterator = std::ranges::iterator_t<std::remove_reference_t<Targets>>;
+
+  weir_run const* run_;
+  Targets targets_;  // a reference where the caller keeps them, else the targets themselves
+  std::size_t window_;
+  std::optional<target_iterator> next_{};
+  std::vector<std::string> asked_{};
+  std::vector<weir::answer> got_{};
+  std::size_t at_ = 0, before_ = 0;
+
+ public:
+  answers(weir_run const* run, Targets&& targets, std::size_t window)
+      : run_(run), targets_(std::forward<Targets>(targets)), window_(window == 0 ? 1 : window) {}
+  answers(answers const&) = delete;
+  answers& operator=(answers const&) = delete;
+
+  class iterator {
+    answers* of_ = nullptr;
+
+   public:
+    using value_type = weir::answer;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+    iterator() noexcept = default;
+    explicit iterator(answers* of) noexcept : of_(of) {}
+    weir::answer& operator*() const noexcept { return of_->got_[of_->at_]; }
+    iterator& operator++() {
+      of_->advance();
+      return *this;
+    }
+    void operator++(int) { of_->advance(); }
+    bool operator==(std::default_sentinel_t) const noexcept { return of_->at_ == of_->got_.size(); }
+  };
+
+  iterator begin() {
+    next_.emplace(std::ranges::begin(targets_));
+    fill();
+    return iterator{this};
+  }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  void advance() {
+    got_[at_].reply = reply{nullptr};  // its memory is not needed any more
+    if (++at_ == got_.size()) fill();
+  }
+
+  // The next window, in the targets' order.
+  void fill() {
+    before_ += asked_.size();
+    asked_.clear();
+    got_.clear();
+    at_ = 0;
+    for (; asked_.size() < window_ && *next_ != std::ranges::end(targets_); ++*next_) asked_.emplace_back(**next_);
+    if (asked_.empty()) return;
+    std::vector<weir_str> list;
+    for (std::size_t i = 0; i < asked_.size(); ++i) {
+      list.push_back(str(asked_[i]));
+      got_.push_back({before_ + i, reply{nullptr, WEIR_E_FAILED}});
+    }
+    weir_status const s = run_->fetch_many(
+        run_, list.data(), list.size(),
+        [](void* user, std::size_t index, weir_status status, weir_reply const* r) noexcept -> weir_status {
+          static_cast<weir::answer*>(user)[index].reply = reply{r, status};
+          return WEIR_OK;
+        },
+        got_.data());
+    if (s != WEIR_OK) got_.clear();
+    detail::check(s, "GET", std::to_string(list.size()) + " targets");
+  }
+};
+
 // One collect(). Everything may throw weir::cancelled; let it pass. [any] functions may be called from threads of the
 // stage's own, as long as collect() has not returned.
 class run {
@@ -220,6 +409,7 @@ class run {
   void check() const {
     if (cancelled()) throw weir::cancelled{};
   }
+  weir::stop_token stop_token() const noexcept { return weir::stop_token{r_}; }
 
   // [any] total 0: unknown.
   void progress(std::uint64_t done, std::uint64_t total, std::string_view note = {}) const noexcept {
@@ -229,6 +419,13 @@ class run {
   void log(level l, std::string_view message) const noexcept {
     host_->log(host_, static_cast<std::int32_t>(l), str(message));
   }
+  // [any] With fields that logs keep apart: run.log(weir::level::info, "skipped", {{"vmid", "101"}}). A host without
+  // weir.log/1 gets them behind the message.
+  void log(level l, std::string_view message, std::initializer_list<field> fields) const {
+    detail::log(host_, l, message, fields);
+  }
+  // [any] Whether lines of this level are kept: worth asking before composing a long one.
+  bool log_enabled(level l) const noexcept { return detail::log_enabled(host_, l); }
   // [any] Appears in the report. level::error: the run ends with exit code 3, though the stage goes on.
   void notice(level l, std::string_view message, std::string_view hint = {}) const noexcept {
     r_->notice(r_, static_cast<std::int32_t>(l), str(message), str(hint));
@@ -294,12 +491,27 @@ class run {
     detail::check(s, "GET", std::to_string(list.size()) + " targets");
   }
 
+  // [stage] The same as a range, in the targets' order: for (auto&& [index, reply] : run.fetch_each(targets)).
+  // Targets may be made on the fly. `window` of them are read at once, and only then handed out: at most so many
+  // replies are in memory, and nothing is read while the loop's body works (fetch_many keeps on reading). Leaving the
+  // loop, by break or by an exception, asks for no further window.
+  template <std::ranges::input_range Targets>
+  auto fetch_each(Targets&& targets, std::size_t window = 64) const {
+    static_assert(std::constructible_from<std::string, std::ranges::range_reference_t<Targets>>,
+                  "weir: fetch_each() needs a range of text");
+    return answers<Targets>{r_, std::forward<Targets>(targets), window};
+  }
+
   // The shared NetBox client, if this host offers it.
   std::optional<netbox_client> netbox() const noexcept {
-    auto const* table = static_cast<weir_netbox_v1 const*>(host_->extension(host_, WEIR_EXT_NETBOX));
-    if (table == nullptr || !WEIR_HAS(table, weir_netbox_v1, write)) return std::nullopt;
+    auto const* table = detail::netbox_table(host_);
+    if (table == nullptr) return std::nullopt;
     return netbox_client{r_, table};
   }
+  // Counters and gauges of the stage's own; on a host without them nothing is counted.
+  metrics_client metrics() const noexcept { return {r_, detail::metrics_table(host_)}; }
+  // What is kept between runs; on a host without it nothing is.
+  state_client state() const noexcept { return {r_, detail::state_table(host_)}; }
 
  private:
   static std::string said(reply const& r, std::string_view target) {
@@ -314,6 +526,10 @@ namespace detail {
 template <class T>
 concept has_about = requires {
   { T::about } -> std::convertible_to<info const&>;
+};
+template <class T>
+concept has_constant_about = has_about<T> && requires {
+  typename std::bool_constant<(T::about.id, true)>;
 };
 template <class T>
 concept takes_context = std::constructible_from<T, context const&>;
@@ -334,7 +550,7 @@ constexpr bool valid_id(std::string_view id) noexcept {
 
 // What a class must be to become a stage.
 template <class T>
-concept stage = detail::has_about<T> && detail::takes_context<T> && detail::collects<T>;
+concept stage = detail::has_constant_about<T> && detail::takes_context<T> && detail::collects<T>;
 
 namespace detail {
 
@@ -392,6 +608,7 @@ void destroy(void* self) noexcept {
 template <class T>
 consteval weir_stage make_table() {
   static_assert(has_about<T>, "weir: a stage needs `static constexpr weir::info about{...};`");
+  static_assert(!has_about<T> || has_constant_about<T>, "weir: a stage's `about` must be `static constexpr`");
   static_assert(takes_context<T>, "weir: a stage needs a constructor that takes `weir::context const&`");
   static_assert(collects<T>, "weir: a stage needs `void collect(weir::run&)`");
   static_assert(std::is_nothrow_destructible_v<T>, "weir: a stage's destructor must not throw");
@@ -400,6 +617,8 @@ consteval weir_stage make_table() {
     static_assert(T::about.version != nullptr && T::about.title != nullptr && T::about.needs != nullptr &&
                       T::about.source_type != nullptr && T::about.kinds_json != nullptr,
                   "weir: a stage's info needs version and title; only options_schema may be null");
+    static_assert(T::about.kinds_json == nullptr || T::about.kinds_json[0] == '[',
+                  "weir: kinds_json is a JSON array: [\"extras.tag\"]");
     return {WEIR_HEAD(weir_stage), T::about.id,          T::about.version,    T::about.title,
             T::about.needs,        T::about.source_type, T::about.kinds_json, T::about.options_schema,
             &detail::create<T>,    &detail::collect<T>,  &detail::destroy<T>};
