@@ -1,4 +1,5 @@
 // weir-sim: the simulated servers as a program, for tests in other languages and for trying weir out.
+#include "core/sim/inventory.hpp"
 #include "core/sim/netbox.hpp"
 #include "core/sim/proxmox.hpp"
 
@@ -21,7 +22,7 @@ namespace {
 
 using namespace weir::sim;
 
-constexpr char const* usage = R"(usage: weir-sim proxmox|netbox [options]
+constexpr char const* usage = R"(usage: weir-sim proxmox|netbox|inventory [options]
 Prints one line {"url": …, "fingerprint": …} when it listens; ends on SIGTERM or SIGINT.
   --port N                    0 (default) takes any free port
   --exit-with-parent-stdin    end when standard input closes, too
@@ -35,6 +36,12 @@ proxmox: --nodes 3 --guests 60 --backups 600 --gone-backups 0 --duplicate-names 
          --print-model        print the generated model and end
 netbox:  --token T (repeatable) --read-only-token T --version 4.7.3 --no-plugin
          --options JSON       as PUT /_sim/options
+inventory: a REST service below /api: /devices, and /STYLE/devices with pages: link, next, page, offset, cursor
+         --devices 120 --seed 1 --page-size 50 --max-page-size 100 --token T --token-header Authorization
+         --token-prefix "Bearer " --username U --password P --anonymous --latency-ms 0
+         --model F            take the devices from a file (a JSON array)
+         --print-model        print the generated devices and end
+         --options JSON       as PUT /_sim/options: repeat_page, shrink_at, foreign_next
 )";
 
 struct usage_error : std::runtime_error {
@@ -204,7 +211,38 @@ int run(int argc, char** argv) {
     serve(server, common.with_stdin, signals);
     return 0;
   }
-  throw usage_error("say which server: proxmox or netbox");
+  if (which == "inventory") {
+    inventory_options o;
+    std::string model_file, more;
+    bool print = false;
+    common.add(a, o);
+    a.with_value["--devices"] = into(o.devices);
+    a.with_value["--seed"] = into(o.seed);
+    a.with_value["--page-size"] = into(o.page_size);
+    a.with_value["--max-page-size"] = into(o.max_page_size);
+    a.with_value["--token"] = into(o.token);
+    a.with_value["--token-header"] = into(o.token_header);
+    a.with_value["--token-prefix"] = into(o.token_prefix);
+    a.with_value["--username"] = into(o.username);
+    a.with_value["--password"] = into(o.password);
+    a.with_value["--latency-ms"] = into(o.latency);
+    a.with_value["--model"] = into(model_file);
+    a.with_value["--options"] = into(more);
+    a.flags["--anonymous"] = [&] { o.anonymous = true; };
+    a.flags["--print-model"] = [&] { print = true; };
+    a.parse(argc, argv, 2);
+    common.finish(o);
+    if (print) {
+      std::cout << generate_inventory(o) << '\n';
+      return 0;
+    }
+    inventory_server server(o);
+    if (!model_file.empty()) server.set_model(read_file(model_file));
+    if (!more.empty()) server.set_options(more);
+    serve(server, common.with_stdin, signals);
+    return 0;
+  }
+  throw usage_error("say which server: proxmox, netbox or inventory");
 }
 
 }  // namespace
