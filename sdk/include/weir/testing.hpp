@@ -13,14 +13,17 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -55,11 +58,14 @@ struct outcome {
   std::vector<completed> completes;
   std::vector<noticed> notices;
   std::vector<std::string> log;
-  std::vector<std::string> fetched;      // targets, in the order in which they were asked for
-  std::vector<request> netbox_requests;  // through weir.netbox/1
-  std::vector<std::string> progress;     // "3/10 note"
-  std::vector<std::string> violations;   // of the contract
-  std::uint64_t calls = 0;               // host calls that can be cancelled
+  std::vector<std::map<std::string, std::string>> log_fields;  // log_fields[i] belongs to log[i]
+  std::map<std::string, double> metrics;                       // counters' sums and gauges' last values, by name
+  std::map<std::string, std::string> state;                    // what is kept: the seed, unless the run went well
+  std::vector<std::string> fetched;                            // targets, in the order in which they were asked for
+  std::vector<request> netbox_requests;                        // through weir.netbox/1
+  std::vector<std::string> progress;                           // "3/10 note"
+  std::vector<std::string> violations;                         // of the contract
+  std::uint64_t calls = 0;                                     // host calls that can be cancelled
 
   bool ok() const { return status == WEIR_OK && violations.empty(); }
 
@@ -136,10 +142,19 @@ class host {
   // 200 with {"data": …}, as Proxmox VE answers.
   void answer_data(std::string const& target, json const& data) { answer(target, dump({{"data", data}})); }
   // 200 with a file's content. Throws std::runtime_error if it can't be read.
-  void answer_file(std::string const& target, std::string const& path) {
-    std::ifstream in(path, std::ios::binary);
-    if (!in) throw std::runtime_error("cannot read " + path);
-    answer(target, std::string{std::istreambuf_iterator<char>(in), {}});
+  void answer_file(std::string const& target, std::string const& path) { answer(target, read(path)); }
+  // A folder of answers; every file below it answers one target, which is the file's path inside the folder:
+  //   nodes/pve1/qemu.json               /nodes/pve1/qemu                 200 ('.json' is left out)
+  //   cluster/resources?type=vm.json     /cluster/resources?type=vm       the query is part of the name
+  //   api/hosts/index.json               /api/hosts/                      a target that ends in '/'
+  //   nodes/pve2/qemu.403                /nodes/pve2/qemu                 refused; the file's first line says why
+  //   nodes/pve3/qemu.0                  /nodes/pve3/qemu                 no answer came
+  //   report.csv                         /report.csv                      any other name as it is
+  // Returns how many there were; throws std::runtime_error if the folder or a file can't be read.
+  std::size_t answers_from(std::filesystem::path const& folder) { return from(folder, answers_, WEIR_E_SOURCE); }
+  // The same for NetBox (below /api, without the prefix): dcim/sites/index.json answers /dcim/sites/.
+  std::size_t netbox_answers_from(std::filesystem::path const& folder) {
+    return from(folder, netbox_answers_, WEIR_E_NETBOX);
   }
   // The source refuses; http_status 0: no answer came. A target nobody set is refused with 404.
   void refuse(std::string const& target, unsigned http_status, std::string const& why) {
@@ -151,9 +166,15 @@ class host {
   void refuse_netbox(std::string const& target, unsigned http_status, std::string why) {
     netbox_answers_[target] = {WEIR_E_NETBOX, http_status, {}, std::move(why)};
   }
-  // A host without the extension weir.netbox/1.
-  void without_netbox() { has_netbox_ = false; }
-  // After n calls (fetch, emit, complete, each answer of fetch_many) the run is being stopped.
+  // What an earlier run is to have kept under weir.state/1; all of it: host.state(out.state) goes on from a run.
+  void state(std::string const& key, std::string value) { seed_[key] = std::move(value); }
+  void state(std::map<std::string, std::string> all) { seed_ = std::move(all); }
+  // A host without this extension, e.g. WEIR_EXT_STATE.
+  void without(std::string const& extension) { missing_.insert(extension); }
+  void without_netbox() { without(WEIR_EXT_NETBOX); }
+  // The call number n (0 is the first; counted as cancel_after counts) fails: no answer comes, or WEIR_E_FAILED.
+  void fail_call(std::uint64_t n) { failing_.insert(n); }
+  // After n calls (fetch, emit, complete, each answer of fetch_many, NetBox, state) the run is being stopped.
   void cancel_after(std::uint64_t n) { cancel_after_ = n; }
   // fetch_many answers the last target first instead of the first.
   void answer_backwards() { backwards_ = true; }
@@ -161,7 +182,7 @@ class host {
   // create, collect, destroy. May be called again: nothing is kept but the answers.
   outcome run(weir_stage const& stage, json const& options = json::object(), std::string source = "pve-a",
               bool dry = false) {
-    state s{*this, std::move(source)};
+    session s{*this, std::move(source)};
     s.learn_kinds(stage);
     s.drive(stage, dump(options), dry);
     return std::move(s.out);
@@ -173,18 +194,53 @@ class host {
     unsigned http_status;
     std::string body, error;
   };
+  using canned_answers = std::map<std::string, canned>;
 
-  struct state;
+  static std::string read(std::filesystem::path const& path) {
+    std::ifstream in(path, std::ios::binary);
+    if (!in) throw std::runtime_error("cannot read " + path.string());
+    return std::string{std::istreambuf_iterator<char>(in), {}};
+  }
+
+  static std::size_t from(std::filesystem::path const& folder, canned_answers& into, weir_status refused) {
+    std::size_t count = 0;
+    try {
+      for (auto const& entry : std::filesystem::recursive_directory_iterator(folder)) {
+        if (!entry.is_regular_file()) continue;
+        ++count;
+        std::string name = "/" + entry.path().lexically_relative(folder).generic_string();
+        auto const dot = name.rfind('.');
+        std::string const ending = dot == name.npos ? "" : name.substr(dot + 1);
+        bool const refuses =
+            ending == "0" ||
+            (ending.size() == 3 && ending.find_first_not_of("0123456789") == ending.npos && ending >= "300");
+        if (refuses || ending == "json") name.resize(dot);
+        if (name.ends_with("/index")) name.resize(name.size() - 5);
+        std::string text = read(entry.path());
+        if (!refuses) {
+          into[name] = {WEIR_OK, 200, std::move(text), {}};
+          continue;
+        }
+        text.resize(std::min(text.find('\n'), text.size()));
+        into[name] = {refused, static_cast<unsigned>(std::stoul(ending)), {}, "GET " + name + ": " + text};
+      }
+    } catch (std::filesystem::filesystem_error const& e) {
+      throw std::runtime_error(e.what());
+    }
+    return count;
+  }
+
+  struct session;
 
   // A reply, kept after its release so that a second release is seen and not a crash.
   struct lent {
     weir_reply reply{};
     std::string body, error, target;
-    state* owner = nullptr;
+    session* owner = nullptr;
     std::atomic<int> released{0};
   };
 
-  struct state {
+  struct session {
     host& of;
     std::string source;
     outcome out;
@@ -196,20 +252,31 @@ class host {
     std::map<std::string, json> seen{};  // kind and key ► fields
     std::atomic<std::uint64_t> calls{0};
     std::atomic<bool> told_cancelled{false};
-    bool collecting = false;
+    std::atomic<bool> collecting{false};
     bool failed = false;
+    std::map<std::string, bool> is_counter{};  // by metric
+    std::map<std::string, std::string> kept{};
     weir_host host_table{};
     weir_run run_table{};
     weir_netbox_v1 netbox_table{};
+    weir_log_v1 log_table{};
+    weir_metrics_v1 metrics_table{};
+    weir_state_v1 state_table{};
 
-    state(host& h, std::string name) : of(h), source(std::move(name)) {}
+    session(host& h, std::string name) : of(h), source(std::move(name)), kept(h.seed_) {}
 
     void violation(std::string text) {
       std::lock_guard const lock(mutex);
       out.violations.push_back(std::move(text));
     }
+    // The call goes on: what weir answers (WEIR_E_MISUSE) the wrapper would throw on a thread where nobody catches it.
     void on_stage_thread(char const* what) {
       if (std::this_thread::get_id() != stage_thread) violation(std::string{what} + " was called on another thread");
+    }
+    bool inside_collect(char const* what) {
+      if (collecting) return true;
+      violation(std::string{what} + " was called outside of collect()");
+      return false;
     }
     bool valid_text(weir_str s, char const* what) {
       if (s.ptr == nullptr && s.len != 0) {
@@ -317,15 +384,28 @@ class host {
     }
 
     bool stopping() const { return calls.load() >= of.cancel_after_; }
-    // One call that can be cancelled.
-    bool go_on(char const* what) {
-      if (!collecting) violation(std::string{what} + " was called outside of collect()");
+    // One call that can be cancelled: WEIR_OK, or what it has to return instead.
+    weir_status go_on(char const* what) {
+      if (!inside_collect(what)) return WEIR_E_MISUSE;
       if (stopping()) {
         told_cancelled = true;
-        return false;
+        return WEIR_CANCELLED;
       }
-      ++calls;
-      return true;
+      return of.failing_.contains(calls++) ? WEIR_E_FAILED : WEIR_OK;
+    }
+    static canned no_answer(weir_status refused, std::string const& target) {
+      return {refused, 0, {}, "GET " + target + ": no answer came (the test wants it so)"};
+    }
+    bool good_target(weir_str target, char const* call) {
+      if (!valid_text(target, (std::string{call} + ": target").c_str())) return false;
+      auto const t = view(target);
+      bool const good = !t.empty() && t.front() == '/' && std::all_of(t.begin(), t.end(), [](char c) {
+        return static_cast<unsigned char>(c) > 0x20 && c != 0x7f;
+      });
+      if (!good)
+        violation(std::string{call} + ": the target '" + std::string{t} +
+                  "' does not begin with / or holds a blank or a control character");
+      return good;
     }
 
     weir_reply const* lend(canned const& c, std::string target) {
@@ -338,18 +418,21 @@ class host {
       l.reply = {WEIR_HEAD(weir_reply), &l, c.http_status, 0, str(l.body), str(l.error), [](weir_reply const* r) {
                    auto& mine = *static_cast<lent*>(r->ctx);
                    if (mine.released++ != 0)
-                     mine.owner->violation("the reply of " + mine.target + " was released twice");
+                     return mine.owner->violation("the reply of " + mine.target + " was released twice");
+                   // Who still reads it finds no text: an emit() of it is no UTF-8.
+                   std::fill(mine.body.begin(), mine.body.end(), '\xDD');
+                   std::fill(mine.error.begin(), mine.error.end(), '\xDD');
                  }};
       return &l.reply;
     }
-    static canned find(std::map<std::string, canned> const& all, std::string const& target, weir_status refused) {
+    static canned find(canned_answers const& all, std::string const& target, weir_status refused) {
       auto const found = all.find(target);
       if (found != all.end()) return found->second;
       return {refused, 404, {}, "GET " + target + ": no such path (the test has no answer for it)"};
     }
 
     weir_status emit(weir_str kind, weir_str key_json, weir_str fields_json) {
-      if (!go_on("emit")) return WEIR_CANCELLED;
+      if (weir_status const s = go_on("emit"); s != WEIR_OK) return s;
       std::string const name{view(kind)};
       std::string const where = "emit " + name + " " + std::string{view(key_json).substr(0, 200)};
       if (!valid_text(kind, "emit: kind") || !valid_text(key_json, (where + ": key").c_str()) ||
@@ -398,8 +481,9 @@ class host {
     }
 
     weir_status complete(weir_str kind, weir_str scope_json) {
-      if (!go_on("complete")) return WEIR_CANCELLED;
       on_stage_thread("complete");
+      if (weir_status const s = go_on("complete"); s != WEIR_OK) return s;
+      if (!valid_text(kind, "complete: kind") || !valid_text(scope_json, "complete: scope")) return WEIR_E_INVALID;
       std::string const name{view(kind)};
       json scope = json::parse(view(scope_json), nullptr, false);
       if (!listed.contains(name) || !scope.is_object() || scope.empty()) {
@@ -414,25 +498,143 @@ class host {
 
     weir_status fetch(weir_str target, weir_reply const** to) {
       *to = nullptr;
-      if (!go_on("fetch")) return WEIR_CANCELLED;
-      if (!valid_text(target, "fetch: target")) return WEIR_E_INVALID;
+      weir_status const gone_on = go_on("fetch");
+      if (gone_on == WEIR_CANCELLED || gone_on == WEIR_E_MISUSE) return gone_on;
+      if (!good_target(target, "fetch")) return WEIR_E_INVALID;
       std::string const t{view(target)};
-      if (t.empty() || t.front() != '/') {
-        violation("fetch: the target '" + t + "' does not begin with /");
-        return WEIR_E_INVALID;
-      }
       {
         std::lock_guard const lock(mutex);
         out.fetched.push_back(t);
       }
-      canned const c = find(of.answers_, t, WEIR_E_SOURCE);
+      canned const c = gone_on == WEIR_OK ? find(of.answers_, t, WEIR_E_SOURCE) : no_answer(WEIR_E_SOURCE, t);
       *to = lend(c, t);
       return c.status;
+    }
+
+    weir_status netbox(weir_run const* r, char const* call, std::string_view method, weir_str target, weir_str body,
+                       weir_reply const** to) {
+      *to = nullptr;
+      bool const writes = method != "GET";
+      if (writes) on_stage_thread(call);
+      weir_status const gone_on = go_on(call);
+      if (gone_on == WEIR_CANCELLED || gone_on == WEIR_E_MISUSE) return gone_on;
+      if (!good_target(target, call) || !valid_text(body, call)) return WEIR_E_INVALID;
+      if (writes && method != "POST" && method != "PATCH" && method != "PUT" && method != "DELETE") {
+        violation(std::string{call} + ": the method is '" + std::string{method} + "'");
+        return WEIR_E_INVALID;
+      }
+      std::string const t{view(target)};
+      {
+        std::lock_guard const lock(mutex);
+        out.netbox_requests.push_back({std::string{method}, t, std::string{view(body)}});
+      }
+      canned const c = gone_on != WEIR_OK      ? no_answer(WEIR_E_NETBOX, t)
+                       : writes && r->dry != 0 ? canned{WEIR_OK, 0, {}, {}}
+                                               : find(of.netbox_answers_, t, WEIR_E_NETBOX);
+      *to = lend(c, t);
+      return c.status;
+    }
+
+    // Log fields and metrics: [a-z][a-z0-9_]*, at most 64 bytes.
+    static bool good_name(std::string_view name) {
+      if (name.empty() || name.size() > 64 || name.front() < 'a' || name.front() > 'z') return false;
+      return std::all_of(name.begin(), name.end(),
+                         [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
+    }
+
+    void log(weir_str message, weir_field const* fields, std::size_t count) {
+      valid_text(message, "log: message");
+      std::map<std::string, std::string> named;
+      if (fields == nullptr && count != 0) return violation("log: fields is null with a count");
+      if (count > 16) violation("log: " + std::to_string(count) + " fields; at most 16 are kept");
+      for (std::size_t i = 0; i < count; ++i) {
+        if (!valid_text(fields[i].key, "log: a field's key") || !valid_text(fields[i].value, "log: a field's value"))
+          continue;
+        if (!good_name(view(fields[i].key)))
+          violation("log: the field '" + std::string{view(fields[i].key)} + "' is dropped: not [a-z][a-z0-9_]*");
+        else if (named.size() < 16)
+          named.insert_or_assign(std::string{view(fields[i].key)}, std::string{view(fields[i].value)});
+      }
+      std::lock_guard const lock(mutex);
+      out.log.emplace_back(view(message));
+      out.log_fields.push_back(std::move(named));
+    }
+
+    weir_status measure(char const* call, bool counter, weir_str name, double value) {
+      if (!inside_collect(call)) return WEIR_E_MISUSE;
+      if (!valid_text(name, call)) return WEIR_E_INVALID;
+      std::string const n{view(name)};
+      auto const wrong = [&](char const* why) {
+        violation(std::string{call} + " '" + n + "': " + why);
+        return weir_status{WEIR_E_INVALID};
+      };
+      if (!good_name(n)) return wrong("the name is not [a-z][a-z0-9_]* of at most 64 bytes");
+      if (!std::isfinite(value)) return wrong("the value is no finite number");
+      if (counter && !n.ends_with("_total")) return wrong("a counter's name ends in _total");
+      if (counter && value < 0) return wrong("a counter's amount is not negative");
+      std::unique_lock lock(mutex);
+      auto const [at, is_new] = is_counter.try_emplace(n, counter);
+      bool const other = !is_new && at->second != counter;
+      bool const many = is_counter.size() > 200;
+      if (!other && !many) {
+        auto& here = out.metrics[n];
+        here = counter ? here + value : value;
+        return WEIR_OK;
+      }
+      lock.unlock();
+      return wrong(other ? "one name is either a counter or a gauge" : "more than 200 names");
+    }
+
+    // Every call of weir.state/1 begins so.
+    weir_status state_call(char const* call, weir_str key) {
+      on_stage_thread(call);
+      if (weir_status const s = go_on(call); s != WEIR_OK) return s;
+      auto const k = view(key);
+      if (!k.empty() && k.size() <= 128 &&
+          std::all_of(k.begin(), k.end(), [](char c) { return c >= 0x20 && c <= 0x7e; }))
+        return WEIR_OK;
+      violation(std::string{call} + ": the key is not 1 to 128 bytes of printable ASCII");
+      return WEIR_E_INVALID;
+    }
+    weir_status state_get(weir_str key, weir_reply const** to) {
+      *to = nullptr;
+      if (weir_status const s = state_call("state get", key); s != WEIR_OK) return s;
+      std::optional<std::string> value;
+      {
+        std::lock_guard const lock(mutex);
+        if (auto const found = kept.find(std::string{view(key)}); found != kept.end()) value = found->second;
+      }
+      if (value) *to = lend({WEIR_OK, 0, std::move(*value), {}}, "state get " + std::string{view(key)});
+      return WEIR_OK;
+    }
+    weir_status state_put(weir_str key, weir_str value) {
+      if (weir_status const s = state_call("state put", key); s != WEIR_OK) return s;
+      std::string const k{view(key)};
+      bool const null = value.ptr == nullptr && value.len != 0;
+      std::unique_lock lock(mutex);
+      bool const many = kept.size() >= 1000 && !kept.contains(k);
+      if (null || many || value.len > 64 * 1024) {
+        lock.unlock();
+        violation("state put " + k +
+                  (null   ? ": null with a length"
+                   : many ? ": more than 1000 keys"
+                          : ": the value is longer than 64 KiB"));
+        return WEIR_E_INVALID;
+      }
+      kept[k] = view(value);
+      return WEIR_OK;
+    }
+    weir_status state_erase(weir_str key) {
+      if (weir_status const s = state_call("state erase", key); s != WEIR_OK) return s;
+      std::lock_guard const lock(mutex);
+      kept.erase(std::string{view(key)});
+      return WEIR_OK;
     }
 
     weir_status fetch_many(weir_str const* targets, std::size_t count,
                            weir_status (*got)(void*, std::size_t, weir_status, weir_reply const*), void* user) {
       on_stage_thread("fetch_many");
+      if (!inside_collect("fetch_many")) return WEIR_E_MISUSE;
       std::vector<std::string> copies;  // as weir does it: the caller's text need not outlive the call's start
       for (std::size_t i = 0; i < count; ++i) copies.emplace_back(view(targets[i]));
       for (std::size_t n = 0; n < count; ++n) {
@@ -450,22 +652,26 @@ class host {
       host_table.ctx = this;
       host_table.version = "testing";
       host_table.log = [](weir_host const* h, std::int32_t, weir_str message) {
-        auto& s = *static_cast<state*>(h->ctx);
-        s.valid_text(message, "log: message");
-        std::lock_guard const lock(s.mutex);
-        s.out.log.emplace_back(view(message));
+        static_cast<session*>(h->ctx)->log(message, nullptr, 0);
       };
       host_table.fail = [](weir_host const* h, weir_str message, weir_str hint) {
-        auto& s = *static_cast<state*>(h->ctx);
+        auto& s = *static_cast<session*>(h->ctx);
         s.on_stage_thread("fail");
         s.valid_text(message, "fail: message");
+        s.valid_text(hint, "fail: hint");
         s.failed = true;
         s.out.message = view(message);
         s.out.hint = view(hint);
       };
       host_table.extension = [](weir_host const* h, char const* id) -> void const* {
-        auto& s = *static_cast<state*>(h->ctx);
-        return s.of.has_netbox_ && std::string_view{id} == WEIR_EXT_NETBOX ? &s.netbox_table : nullptr;
+        auto& s = *static_cast<session*>(h->ctx);
+        std::string const name{id};
+        if (s.of.missing_.contains(name)) return nullptr;
+        if (name == WEIR_EXT_NETBOX) return &s.netbox_table;
+        if (name == WEIR_EXT_LOG) return &s.log_table;
+        if (name == WEIR_EXT_METRICS) return &s.metrics_table;
+        if (name == WEIR_EXT_STATE) return &s.state_table;
+        return nullptr;
       };
 
       run_table.h = WEIR_HEAD(weir_run);
@@ -473,32 +679,35 @@ class host {
       run_table.dry = dry ? 1 : 0;
       run_table.source = source.c_str();
       run_table.cancelled = [](weir_run const* r) -> std::int32_t {
-        auto& s = *static_cast<state*>(r->ctx);
+        auto& s = *static_cast<session*>(r->ctx);
         if (!s.stopping()) return 0;
         s.told_cancelled = true;
         return 1;
       };
       run_table.progress = [](weir_run const* r, std::uint64_t done, std::uint64_t total, weir_str note) {
-        auto& s = *static_cast<state*>(r->ctx);
+        auto& s = *static_cast<session*>(r->ctx);
+        if (!s.inside_collect("progress")) return;
+        s.valid_text(note, "progress: note");
         if (total != 0 && done > total) s.violation("progress: done is more than total");
         std::lock_guard const lock(s.mutex);
         s.out.progress.push_back(std::to_string(done) + "/" + std::to_string(total) + " " + std::string{view(note)});
       };
       run_table.emit = [](weir_run const* r, weir_str kind, weir_str key, weir_str fields) {
-        return static_cast<state*>(r->ctx)->emit(kind, key, fields);
+        return static_cast<session*>(r->ctx)->emit(kind, key, fields);
       };
       run_table.complete = [](weir_run const* r, weir_str kind, weir_str scope) {
-        return static_cast<state*>(r->ctx)->complete(kind, scope);
+        return static_cast<session*>(r->ctx)->complete(kind, scope);
       };
       run_table.fetch = [](weir_run const* r, weir_str target, weir_reply const** to) {
-        return static_cast<state*>(r->ctx)->fetch(target, to);
+        return static_cast<session*>(r->ctx)->fetch(target, to);
       };
       run_table.fetch_many = [](weir_run const* r, weir_str const* targets, std::size_t count,
                                 weir_status (*got)(void*, std::size_t, weir_status, weir_reply const*), void* user) {
-        return static_cast<state*>(r->ctx)->fetch_many(targets, count, got, user);
+        return static_cast<session*>(r->ctx)->fetch_many(targets, count, got, user);
       };
       run_table.notice = [](weir_run const* r, std::int32_t severity, weir_str message, weir_str hint) {
-        auto& s = *static_cast<state*>(r->ctx);
+        auto& s = *static_cast<session*>(r->ctx);
+        if (!s.inside_collect("notice")) return;
         s.valid_text(message, "notice: message");
         s.valid_text(hint, "notice: hint");
         if (view(message).empty()) s.violation("notice: empty message");
@@ -507,31 +716,34 @@ class host {
       };
 
       netbox_table.h = WEIR_HEAD(weir_netbox_v1);
-      netbox_table.read = [](weir_run const* r, weir_str target, weir_reply const** to) -> weir_status {
-        auto& s = *static_cast<state*>(r->ctx);
-        *to = nullptr;
-        if (!s.go_on("netbox read")) return WEIR_CANCELLED;
-        std::string const t{view(target)};
-        canned const c = find(s.of.netbox_answers_, t, WEIR_E_NETBOX);
-        {
-          std::lock_guard const lock(s.mutex);
-          s.out.netbox_requests.push_back({"GET", t, {}});
-        }
-        *to = s.lend(c, t);
-        return c.status;
+      netbox_table.read = [](weir_run const* r, weir_str target, weir_reply const** to) {
+        return static_cast<session*>(r->ctx)->netbox(r, "netbox read", "GET", target, {nullptr, 0}, to);
       };
       netbox_table.write = [](weir_run const* r, weir_str method, weir_str target, weir_str body,
-                              weir_reply const** to) -> weir_status {
-        auto& s = *static_cast<state*>(r->ctx);
-        *to = nullptr;
-        s.on_stage_thread("netbox write");
-        if (!s.go_on("netbox write")) return WEIR_CANCELLED;
-        std::string const t{view(target)};
-        s.out.netbox_requests.push_back({std::string{view(method)}, t, std::string{view(body)}});
-        canned const c =
-            s.run_table.dry != 0 ? canned{WEIR_OK, 0, {}, {}} : find(s.of.netbox_answers_, t, WEIR_E_NETBOX);
-        *to = s.lend(c, t);
-        return c.status;
+                              weir_reply const** to) {
+        return static_cast<session*>(r->ctx)->netbox(r, "netbox write", view(method), target, body, to);
+      };
+
+      log_table.h = WEIR_HEAD(weir_log_v1);
+      log_table.enabled = [](weir_host const*, std::int32_t) -> std::int32_t { return 1; };
+      log_table.write = [](weir_host const* h, std::int32_t, weir_str message, weir_field const* fields,
+                           std::size_t count) { static_cast<session*>(h->ctx)->log(message, fields, count); };
+      metrics_table.h = WEIR_HEAD(weir_metrics_v1);
+      metrics_table.add = [](weir_run const* r, weir_str name, double amount) {
+        return static_cast<session*>(r->ctx)->measure("metrics add", true, name, amount);
+      };
+      metrics_table.set = [](weir_run const* r, weir_str name, double value) {
+        return static_cast<session*>(r->ctx)->measure("metrics set", false, name, value);
+      };
+      state_table.h = WEIR_HEAD(weir_state_v1);
+      state_table.get = [](weir_run const* r, weir_str key, weir_reply const** to) {
+        return static_cast<session*>(r->ctx)->state_get(key, to);
+      };
+      state_table.put = [](weir_run const* r, weir_str key, weir_str value) {
+        return static_cast<session*>(r->ctx)->state_put(key, value);
+      };
+      state_table.erase = [](weir_run const* r, weir_str key) {
+        return static_cast<session*>(r->ctx)->state_erase(key);
       };
     }
 
@@ -546,6 +758,7 @@ class host {
         stage.destroy(self);
       }
       out.calls = calls.load();
+      out.state = out.status == WEIR_OK && !dry ? kept : of.seed_;
       if (out.status < 0 && !failed && out.status != WEIR_E_NOMEM) violation("an error status without fail()");
       if (out.status == WEIR_OK && failed) violation("fail() was called, but the status is success");
       if (told_cancelled && out.status != WEIR_CANCELLED) violation("the cancellation was swallowed");
@@ -556,8 +769,10 @@ class host {
     }
   };
 
-  std::map<std::string, canned> answers_, netbox_answers_;
-  bool has_netbox_ = true;
+  canned_answers answers_, netbox_answers_;
+  std::map<std::string, std::string> seed_;
+  std::set<std::string> missing_;
+  std::set<std::uint64_t> failing_;
   bool backwards_ = false;
   std::uint64_t cancel_after_ = UINT64_MAX;
 };
