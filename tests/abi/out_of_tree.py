@@ -23,7 +23,7 @@ with tempfile.TemporaryDirectory(prefix="weir-sdk-") as folder:
     run(cmake, "--install", build, "--component", "weir-sdk", "--prefix", str(prefix))
 
     headers = sorted(p.name for p in (prefix / "include/weir").iterdir())
-    assert headers == ["abi.h", "json.hpp", "stage.hpp", "testing.hpp"], headers
+    assert headers == ["abi.h", "json.hpp", "options.hpp", "stage.hpp", "testing.hpp"], headers
     for path in prefix.rglob("*"):  # what is installed must not point back into the tree it came from
         if path.is_file():
             text = path.read_text(encoding="utf-8")
