@@ -128,7 +128,15 @@ int sync(arguments const& args) {
   if (auto code = prepare(args, ready)) return *code;
   catch_signals();
   state kept;
-  if (!ready.options.dry) {
+  if (ready.options.dry) {
+    // What stages noted in earlier runs; a plan needs no state directory.
+    store::journal_options reading;
+    reading.read_only = true;
+    if (auto earlier = store::journal::open(ready.settings.state_dir / "journal.db", reading)) {
+      kept.journal = std::move(*earlier);
+      ready.options.state_from = kept.journal.get();
+    }
+  } else {
     if (args.what == arguments::command::resume) ready.options.command = "resume";
     if (auto ok = open_state(ready, kept); !ok) {
       complain(ok.error());
@@ -144,7 +152,7 @@ int sync(arguments const& args) {
     return engine::run(ready.settings, ready.options, display, stop_requested());
   }();
   int code = exit_code_of(report);
-  if (kept.journal && !report.netbox_version.empty())
+  if (ready.options.journal && !report.netbox_version.empty())
     if (auto ok = engine::record_end(*kept.journal, report, code, summary_json(report)); !ok) {
       complain(ok.error());
       if (code == exit_code::done) code = exit_code::failed;

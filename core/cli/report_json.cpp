@@ -86,6 +86,9 @@ std::string as_json(engine::report const& r, int exit_code) {
     if (job.status != engine::job_status::ok) item["reason"] = to_json(job.reason);
     item["requests_planned"] = job.planned_requests;
     item["seconds"] = static_cast<double>(job.took.count()) / 1000;
+    if (!job.metrics.empty()) item["metrics"] = ordered_json::object();
+    for (auto const& [name, m] : job.metrics)
+      item["metrics"][name] = {{"type", m.counter ? "counter" : "gauge"}, {"value", m.value}};
     item["kinds"] = ordered_json::object();
     for (auto const& [kind, c] : job.kinds) item["kinds"][kind] = to_json(c);
     out["results"].push_back(std::move(item));

@@ -69,10 +69,21 @@ void list_changes(std::string& out, std::vector<engine::change> const& changes, 
                        number(changes.size() - shown));
 }
 
+// What to do about it, and a crashed stage's last words: each line below the message.
+std::string hint(base::error const& e) {
+  std::string out;
+  for (std::size_t from = 0; from < e.hint.size();) {
+    auto const end = std::min(e.hint.find('\n', from), e.hint.size());
+    out += (from == 0 ? "    → " : "      ") + e.hint.substr(from, end - from) + "\n";
+    from = end + 1;
+  }
+  return out;
+}
+
 std::string row(engine::job_report const& job, std::size_t width, painter const& paint) {
   auto const& c = job.total;
   if (job.status == engine::job_status::failed && c.seen == 0)
-    return fmt::format("{:<{}}  {}: {}\n", job.stage, width, paint.bad("failed"), job.reason.what);
+    return fmt::format("{:<{}}  {}: {}\n", job.stage, width, paint.bad("failed"), job.reason.what) + hint(job.reason);
   if (job.status == engine::job_status::skipped || (job.status == engine::job_status::stopped && c.seen == 0))
     return fmt::format("{:<{}}  {}: {}\n", job.stage, width, engine::name(job.status), job.reason.what);
   auto line = fmt::format(
@@ -83,7 +94,8 @@ std::string row(engine::job_report const& job, std::size_t width, painter const&
   if (c.skipped) line += fmt::format("  {} skipped", c.skipped);
   if (c.failed) line += "  " + paint.bad(fmt::format("{} failed", c.failed));
   if (c.deferred) line += fmt::format("  {} deferred", c.deferred);
-  if (job.status == engine::job_status::failed) line += "\n  " + paint.bad("failed") + ": " + job.reason.what;
+  if (job.status == engine::job_status::failed)
+    return line + "\n  " + paint.bad("failed") + ": " + job.reason.what + "\n" + hint(job.reason);
   if (job.status == engine::job_status::stopped) line += "\n  stopped: " + job.reason.what;
   return line + "\n";
 }
@@ -168,6 +180,9 @@ std::string as_text(engine::report const& r, text_style const& style) {
           if (!list->empty()) list_changes(out, *list, paint, style.verbose);
       }
   }
+  if (style.verbose)
+    for (auto const& job : r.jobs)
+      for (auto const& [name, m] : job.metrics) out += fmt::format("{}: {} {:g}\n", job.stage, name, m.value);
   bool kept_said = false;
   for (auto const& job : r.jobs)
     for (auto const& p : job.plans)
@@ -195,7 +210,7 @@ std::string as_text(engine::report const& r, text_style const& style) {
     for (auto const& n : r.notices) {
       auto const where = n.source.empty() ? n.stage : n.stage.empty() ? n.source : n.source + " " + n.stage;
       out += fmt::format("  {}{}\n", where.empty() ? "" : where + ": ", n.message);
-      if (!n.hint.empty()) out += fmt::format("    → {}\n", n.hint);
+      out += hint({{}, {}, n.hint});
     }
   }
   out += "\n";

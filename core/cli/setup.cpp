@@ -10,6 +10,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/cli/exit_codes.hpp"
+#include "core/cli/paths.hpp"
 
 namespace weir::cli {
 
@@ -35,8 +36,10 @@ void complain(base::error const& e) {
   if (!e.hint.empty()) std::cerr << "  hint: " << e.hint << "\n";
 }
 
+plugin::load_report find_plugins(std::vector<std::filesystem::path> const& path) { return plugin::load(path); }
+
 plugin::load_report load_plugins(std::vector<std::filesystem::path> const& path) {
-  auto report = plugin::load(path);
+  auto report = find_plugins(path);
   for (auto const& p : report.problems) complain(p);
   return report;
 }
@@ -58,6 +61,21 @@ base::error unknown(base::error_code code, std::string const& what, std::string 
   return e;
 }
 
+// Where the configuration wants it.
+base::result<void> choose_isolation(config::stage const& wanted, plugin::loaded_stage& stage) {
+  if (wanted.isolation == config::stage_isolation::process) stage.isolated = true;
+  if (wanted.isolation != config::stage_isolation::none || !stage.isolated) return {};
+  // It was described by another process.
+  auto here = plugin::load_alone(stage.file);
+  for (auto& s : here.stages)
+    if (s.id == stage.id) {
+      stage = std::move(s);
+      return {};
+    }
+  return here.problems.empty() ? base::fail("plugin " + stage.file.string() + " no longer has the stage " + stage.id)
+                               : here.problems.front();
+}
+
 }  // namespace
 
 std::optional<int> prepare(arguments const& args, setup& out) {
@@ -75,10 +93,17 @@ std::optional<int> prepare(arguments const& args, setup& out) {
   if (!loaded.value || !loaded.errors.empty()) return exit_code::configuration;
   out.settings = std::move(*loaded.value);
 
-  auto plugins = load_plugins(out.settings.plugin_path);
-  // A plugin that was refused is a wrong configuration: half a run would look like a whole one.
-  bool wrong = !plugins.problems.empty();
+  auto plugins = find_plugins(out.settings.plugin_path);
+  bool const runs = args.what == arguments::command::sync || args.what == arguments::command::resume ||
+                    args.what == arguments::command::plan;
   auto const known = ids(plugins.stages);
+  bool wrong = false;
+  if (runs && !known.empty()) {
+    out.options.refused = plugins.problems;
+  } else {
+    for (auto const& p : plugins.problems) complain(p);
+    wrong = !plugins.problems.empty();
+  }
   if (known.empty() && !wrong) {
     std::vector<std::string> paths;
     for (auto const& p : out.settings.plugin_path) paths.push_back(p.string());
@@ -91,10 +116,24 @@ std::optional<int> prepare(arguments const& args, setup& out) {
       auto const found =
           std::find_if(plugins.stages.begin(), plugins.stages.end(), [&](auto const& p) { return p.id == s.id; });
       if (found == plugins.stages.end()) {
-        complain(unknown(base::error_code::config, "stage", s.id, known, s.location));
+        auto e = unknown(base::error_code::config, "stage", s.id, known, s.location);
+        if (!out.options.refused.empty()) {  // it may well be in a plugin that was refused
+          e.hint = "a plugin was refused, which may be the one that has it";
+          out.options.refused.push_back(std::move(e));
+          continue;
+        }
+        complain(e);
         wrong = true;
         continue;
       }
+      if (auto ok = choose_isolation(s, *found); !ok) {
+        out.options.refused.push_back(ok.error());
+        plugins.stages.erase(found);
+        continue;
+      }
+      if (found->isolated)
+        out.options.process_limits[s.id] = {
+            s.limits.memory_mib << 20, std::chrono::duration_cast<std::chrono::seconds>(s.limits.cpu), s.limits.wall};
       auto checked = plugin::check_options(*found, s.options_json, s.location);
       if (checked) {
         out.options.stage_options[s.id] = std::move(*checked);

@@ -13,11 +13,13 @@ struct setup {
   config::configuration settings;
   engine::run_options options;
 };
-// Prints what is wrong on stderr and returns the exit code, or fills `out`.
+// Prints what is wrong on stderr and returns the exit code, or fills `out`. A plugin that is refused costs a run its
+// stages and nothing else (run_options.refused); to the other commands it is a wrong configuration.
 std::optional<int> prepare(arguments const& args, setup& out);
 
-// The plugins along these paths; prints what was refused. `code`: 78 if something was.
-plugin::load_report load_plugins(std::vector<std::filesystem::path> const& path);
+// The plugins along these paths. Those that are not weir's own are looked at, and run, in a process of their own.
+plugin::load_report find_plugins(std::vector<std::filesystem::path> const& path);
+plugin::load_report load_plugins(std::vector<std::filesystem::path> const& path);  // and prints what was refused
 
 void configure_log(arguments const& args);
 void complain(base::error const& e);  // "error: …" with its hint, on stderr

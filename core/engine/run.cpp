@@ -137,7 +137,7 @@ class runner {
 
  private:
   bool connect();
-  base::result<void> register_kinds();
+  void register_kinds();
   void make_jobs();
   base::result<void> run_job(job& j);
   void collect_from(std::size_t lane);
@@ -171,8 +171,9 @@ class runner {
   std::condition_variable ready_changed_;
   std::deque<job*> ready_;
   std::set<std::pair<std::string, std::string>>
-      not_done_;                       // (source, stage): failed or skipped; the engine's thread only
-  std::set<std::string> unreachable_;  // sources; written before the collecting threads start
+      not_done_;                                 // (source, stage): failed or skipped; the engine's thread only
+  std::set<std::string> unreachable_;            // sources; written before the collecting threads start
+  std::map<std::string, base::error> unusable_;  // stages; the same
 };
 
 // Ctrl-C, or the time that was given is over.
@@ -262,7 +263,7 @@ bool runner::connect() {
   report_.netbox_version = server_.version;
   for (auto const& s : settings_.sources) {
     if (!options_.sources.empty() && !options_.sources.contains(s.name)) continue;
-    sources_.push_back(source::make_proxmox(io_->loop(), s));
+    sources_.push_back(source::make_source(io_->loop(), s));
     source_report sr{s.name, s.type, ""};
     if (auto version = sources_.back()->check()) {
       sr.version = *version;
@@ -281,18 +282,20 @@ bool runner::connect() {
   return !report_.fatal;
 }
 
-base::result<void> runner::register_kinds() {
+// A stage whose kinds cannot be used fails; the others run.
+void runner::register_kinds() {
   for (auto const& stage : options_.stages) {
+    auto const whose = "stage " + stage.id + " (" + stage.file.string() + ")";
     auto parsed = netbox::parse_kinds(stage.kinds_json);
-    if (!parsed)
-      return base::fail(base::error_code::config,
-                        "stage " + stage.id + " (" + stage.file.string() + "): " + parsed.error().what,
-                        parsed.error().hint);
+    if (!parsed) {
+      unusable_[stage.id] =
+          base::fail(base::error_code::config, whose + ": " + parsed.error().what, parsed.error().hint);
+      continue;
+    }
     for (auto& k : *parsed)
-      if (auto added = kinds_.add(std::move(k), "stage " + stage.id + " (" + stage.file.string() + ")"); !added)
-        return added;
+      if (auto added = kinds_.add(std::move(k), whose); !added) unusable_[stage.id] = added.error();
   }
-  return {};
+  for (auto const& e : options_.refused) report_.notices.push_back({base::log::level::error, "", "", e.what, e.hint});
 }
 
 void runner::make_jobs() {
@@ -361,7 +364,7 @@ void runner::collect_from(std::size_t lane) {
     j->started = steady_clock::now();
     bool const dependency_broken =
         std::any_of(j->stage->needs.begin(), j->stage->needs.end(), [&](auto const& n) { return broken.contains(n); });
-    bool const given_up = unreachable_.contains(j->scope.source);
+    bool const given_up = unreachable_.contains(j->scope.source) || unusable_.contains(j->scope.stage);
     if (!dependency_broken && !given_up && !missing_plugin(*j) && !why_stop()) {
       tell_.moved({j->scope.source, j->stage->id, progress::phase::collecting, "", 0, 0, 0, 0, 0});
       j->ended = run_job(*j);
@@ -405,6 +408,11 @@ void runner::handle(job& j) {
   if (unreachable_.contains(j.scope.source)) {
     r.status = job_status::failed;
     r.reason = base::fail(base::error_code::unreachable, "the source " + j.scope.source + " cannot be read");
+    return finish(j, std::move(r));
+  }
+  if (auto const found = unusable_.find(r.stage); found != unusable_.end()) {
+    r.status = job_status::failed;
+    r.reason = found->second;
     return finish(j, std::move(r));
   }
   if (auto why = failed_dependency(j)) {
@@ -462,9 +470,8 @@ report runner::go() {
   report_.profile = settings_.profile;
   report_.netbox_url = settings_.netbox.url;
   io_ = std::make_unique<io_thread>();
-  if (auto kinds = register_kinds(); !kinds) {
-    report_.fatal = kinds.error();
-  } else if (connect()) {
+  register_kinds();
+  if (connect()) {
     tell_.connected(report_);
     auto ready = options_.journal ? open_journal() : base::result<void>{};
     if (ready) {

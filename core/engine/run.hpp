@@ -23,6 +23,7 @@ struct run_options {
   std::vector<plugin::loaded_stage> stages;                      // in dependency order
   std::map<std::string, std::string> stage_options;              // by id, checked, JSON
   std::map<std::string, plugin::process_limits> process_limits;  // by id, of stages that run isolated
+  std::vector<base::error> refused;                              // plugins and stages that cannot run; the others do
   std::set<std::string> sources;                                 // empty: all
   std::string run_id = new_run_id();
   std::string command = "sync";

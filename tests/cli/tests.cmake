@@ -3,6 +3,7 @@ add_library(weir_test_other_abi MODULE cli/plugins/other_abi.c)
 target_link_libraries(weir_test_other_abi PRIVATE weir_sdk)
 set_target_properties(weir_test_other_abi PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden)
 weir_add_stage(weir_test_direct SOURCES cli/plugins/direct.cpp JSON)
+weir_add_stage(weir_test_notes SOURCES cli/plugins/notes.cpp JSON)
 
 foreach(name bad_input sync_sim resume outage state_dir lost_answers throttle_simulate)
   add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_${name}.py)
@@ -21,3 +22,9 @@ target_link_libraries(weir_test_make_journal PRIVATE weir_store weir_warnings)
 add_test(NAME cli.history COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_history.py)
 set_tests_properties(cli.history PROPERTIES LABELS cli TIMEOUT 300
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_MAKE_JOURNAL=$<TARGET_FILE:weir_test_make_journal>")
+
+add_test(NAME cli.extensions COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_extensions.py)
+set_tests_properties(cli.extensions PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_NOTES=$<TARGET_FILE:weir_test_notes>")
+
+include(${CMAKE_CURRENT_LIST_DIR}/bad_plugins/bad_plugins.cmake)

@@ -72,6 +72,34 @@ state_dir: /var/lib/weir
   EXPECT_EQ(c.max_deletes_percent, 20u);
 }
 
+// weir's own names among a stage's options do not reach the plugin.
+TEST(good_forms, isolation_of_stages) {
+  load_options options;
+  options.environment = {{"NB", "t"}, {"PVE", "t"}};
+  options.use_files = false;
+  auto const outcome = load_text(R"(netbox: {url: "https://netbox.example", token_env: NB}
+sources: {pve-a: {type: proxmox, urls: ["https://pve1.example:8006"], token_id: s@pve!w, token_env: PVE}}
+stages:
+  nodes: {isolation: process, limits: {memory_mib: 256, cpu: 30s, wall: 2m}}
+  pools: {prefix: p-, isolation: none}
+  backups:
+)",
+                                 "weir.yaml", options);
+  ASSERT_TRUE(outcome.value) << everything(outcome);
+  auto const& stages = *outcome.value->stages;
+  ASSERT_EQ(stages.size(), 3u);
+  EXPECT_EQ(stages[0].options_json, "{}");
+  EXPECT_TRUE(stages[0].isolation == stage_isolation::process);
+  EXPECT_EQ(stages[0].limits.memory_mib, 256u);
+  EXPECT_EQ(stages[0].limits.cpu, milliseconds(30'000));
+  EXPECT_EQ(stages[0].limits.wall, milliseconds(120'000));
+  EXPECT_EQ(stages[1].options_json, R"({"prefix":"p-"})");
+  EXPECT_TRUE(stages[1].isolation == stage_isolation::none);
+  EXPECT_FALSE(stages[1].option_locations.contains("/isolation"));
+  EXPECT_TRUE(stages[2].isolation == stage_isolation::automatic);
+  EXPECT_EQ(stages[2].limits.memory_mib, 4096u);
+}
+
 TEST(good_forms, shipped_example_reads) {
   auto options = options_for(fs::path(WEIR_SOURCE_DIR) / "configs/weir.yaml");
   options.environment["NETBOX_TOKEN"] = "t";

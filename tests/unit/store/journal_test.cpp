@@ -1,4 +1,6 @@
 // What is written is what is read, in the order that is promised.
+#include <SQLiteCpp/SQLiteCpp.h>
+
 #include <atomic>
 #include <thread>
 
@@ -354,6 +356,50 @@ TEST(journal, remembers_for_a_while) {
   EXPECT_TRUE(j->recall(netbox, std::chrono::hours::max(), at(1'000'000)).value());
   EXPECT_FALSE(j->recall(netbox, 1h, at(10 - 3601)).value()) << "from the future";
   EXPECT_FALSE(j->recall("https://other.example", 24h, at(20)).value());
+}
+
+TEST(journal, keeps_what_stages_note) {
+  folder f;
+  std::string const bytes("a\0\xff\n", 4);
+  {
+    auto const j = opened(f.journal());
+    EXPECT_TRUE(j->plugin_state(netbox, "a", "pools")->empty());
+    ASSERT_TRUE(ok(j->put_plugin_state(netbox, "a", "pools", {{"cursor", "5"}, {"raw", bytes}, {"gone", std::nullopt}})));
+    ASSERT_TRUE(ok(j->put_plugin_state(netbox, "b", "pools", {{"cursor", "7"}})));
+  }
+  auto const j = opened(f.journal());
+  using kept = std::map<std::string, std::string>;
+  EXPECT_EQ(*j->plugin_state("https://NETBOX.example:443/", "a", "pools"), (kept{{"cursor", "5"}, {"raw", bytes}}));
+  EXPECT_EQ(*j->plugin_state(netbox, "b", "pools"), (kept{{"cursor", "7"}}));
+  EXPECT_TRUE(j->plugin_state(netbox, "a", "other")->empty());
+  EXPECT_TRUE(j->plugin_state("https://other.example", "a", "pools")->empty());
+  ASSERT_TRUE(ok(j->put_plugin_state(netbox, "a", "pools", {{"cursor", "6"}, {"raw", std::nullopt}})));
+  EXPECT_EQ(*j->plugin_state(netbox, "a", "pools"), (kept{{"cursor", "6"}}));
+}
+
+// As the first weir wrote it.
+TEST(journal, takes_over_version_1) {
+  folder f;
+  {
+    auto const j = opened(f.journal());
+    ASSERT_TRUE(ok(j->begin_run(run("aaaaaaaa"))));
+  }
+  {
+    SQLite::Database db(f.journal().string(), SQLite::OPEN_READWRITE);
+    db.exec("DROP TABLE plugin_state; PRAGMA user_version = 1");
+  }
+  {
+    journal_options options;
+    options.read_only = true;
+    auto const reading = journal::open(f.journal(), options);
+    ASSERT_TRUE(reading) << reading.error().text();
+    EXPECT_EQ((*reading)->runs(10)->size(), 1u);
+    EXPECT_TRUE((*reading)->plugin_state(netbox, "a", "pools")->empty());
+  }
+  auto const j = opened(f.journal());
+  EXPECT_EQ(j->runs(10)->size(), 1u);
+  ASSERT_TRUE(ok(j->put_plugin_state(netbox, "a", "pools", {{"cursor", "5"}})));
+  EXPECT_EQ(j->plugin_state(netbox, "a", "pools")->at("cursor"), "5");
 }
 
 TEST(journal, watch_sees_each_step_and_may_throw) {
