@@ -269,7 +269,7 @@ class schema_of {
 
   static constexpr std::size_t size = sizeof...(Options);
   // The place of the option with this name; `size` if there is none.
-  static constexpr std::size_t find(std::string_view name) {
+  static constexpr std::size_t find([[maybe_unused]] std::string_view name) {
     std::size_t at = 0;
     (void)((Options::name == name ? true : (++at, false)) || ...);
     return at;
