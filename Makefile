@@ -35,10 +35,11 @@ soak: build ## SEEDS=5000 simulated bad days, from a seed of today on (FIRST_SEE
 	@first=$${FIRST_SEED:-$$(date +%s)}; echo "WEIR_FIRST_SEED=$$first"; \
 	WEIR_FIRST_SEED=$$first WEIR_SEEDS=$(or $(SEEDS),5000) $(BUILD)/tests/sim_virtual --gtest_filter='virtual_days.nothing*'
 
-bench: build ## requests, time and memory of syncs against the simulators, and what the journal costs
+bench: build ## requests, time and memory of syncs against the simulators; what the journal and isolation cost
 	cmake --preset $(PRESET) -DWEIR_BUILD_BENCH=ON
-	cmake --build --preset $(PRESET) --target bench_journal
+	cmake --build --preset $(PRESET) --target bench_journal bench_emitter
 	python3 tests/bench/sync.py --weir $(BUILD)/weir --sim $(BUILD)/weir-sim --journal-bench $(BUILD)/tests/bench_journal
+	python3 tests/bench/isolation.py --weir $(BUILD)/weir --sim $(BUILD)/weir-sim --emitter $(BUILD)/tests/bench_emitter.so
 
 format: ## clang-format over all sources
 	@scripts/install-packages format
