@@ -5,10 +5,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,8 +135,7 @@ base::result<child_process> child_process::start(std::filesystem::path const& pr
   sigfillset(&all);
   to.add(posix_spawnattr_setsigmask(&to.attributes, &none));
   to.add(posix_spawnattr_setsigdefault(&to.attributes, &all));
-  to.add(posix_spawnattr_setflags(&to.attributes,
-                                  POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+  to.add(posix_spawnattr_setflags(&to.attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
   if (to.wrong != 0) return cannot("its settings", to.wrong);
 
   std::error_code ec;
@@ -149,12 +148,14 @@ base::result<child_process> child_process::start(std::filesystem::path const& pr
   variables.push_back(nullptr);
 
   child_process child;
-  if (int const e = posix_spawn(&child.pid_.value, file.c_str(), &to.files, &to.attributes, arguments, variables.data());
+  if (int const e =
+          posix_spawn(&child.pid_.value, file.c_str(), &to.files, &to.attributes, arguments, variables.data());
       e != 0) {
     child.pid_.value = 0;
     return cannot(file, e);
   }
-  child.pidfd_ = descriptor(pidfd_open(child.pid_.value, 0));
+  // By its number: glibc 2.36 declares pidfd_open() without extern "C".
+  child.pidfd_ = descriptor(static_cast<int>(::syscall(SYS_pidfd_open, child.pid_.value, 0)));
   child.socket_ = std::move(sockets->ours);
   child.out_ = std::move(out->ours);
   child.err_ = std::move(err->ours);
