@@ -38,6 +38,14 @@ static_assert(sizeof(weir_run) >= 88, "weir_run");
 static_assert(offsetof(weir_netbox_v1, read) == 8 && offsetof(weir_netbox_v1, write) == 16, "weir_netbox_v1");
 static_assert(sizeof(weir_netbox_v1) >= 24, "weir_netbox_v1");
 
+static_assert(sizeof(weir_field) == 32 && offsetof(weir_field, value) == 16, "weir_field");
+static_assert(offsetof(weir_log_v1, enabled) == 8 && offsetof(weir_log_v1, write) == 16, "weir_log_v1");
+static_assert(sizeof(weir_log_v1) >= 24, "weir_log_v1");
+static_assert(offsetof(weir_metrics_v1, add) == 8 && offsetof(weir_metrics_v1, set) == 16, "weir_metrics_v1");
+static_assert(sizeof(weir_metrics_v1) >= 24, "weir_metrics_v1");
+static_assert(offsetof(weir_state_v1, get) == 8 && offsetof(weir_state_v1, put) == 16, "weir_state_v1");
+static_assert(offsetof(weir_state_v1, erase) == 24 && sizeof(weir_state_v1) >= 32, "weir_state_v1");
+
 static_assert(offsetof(weir_stage, id) == 8, "weir_stage");
 static_assert(offsetof(weir_stage, version) == 16, "weir_stage");
 static_assert(offsetof(weir_stage, title) == 24, "weir_stage");
@@ -65,6 +73,11 @@ static_assert(WEIR_TRACE == 0 && WEIR_ERROR == 4, "levels are part of the contra
 /* An older side's shorter struct: what it lacks is seen, and every struct's head can be written down as a constant. */
 static const weir_run shorter = {.h = {(uint32_t)offsetof(weir_run, notice), WEIR_ABI_MAJOR, 0}};
 static const weir_netbox_v1 whole = {.h = WEIR_HEAD(weir_netbox_v1)};
+
+/* The ids by which extensions are asked for. */
+static_assert(sizeof(WEIR_EXT_NETBOX) == sizeof("weir.netbox/1") && sizeof(WEIR_EXT_LOG) == sizeof("weir.log/1") &&
+                  sizeof(WEIR_EXT_METRICS) == sizeof("weir.metrics/1") && sizeof(WEIR_EXT_STATE) == sizeof("weir.state/1"),
+              "ids are part of the contract");
 
 int main(void) {
   if (!WEIR_HAS(&shorter, weir_run, fetch_many) || WEIR_HAS(&shorter, weir_run, notice)) return 1;
