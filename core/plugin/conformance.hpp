@@ -10,6 +10,10 @@ struct conformance_options {
   std::filesystem::path answers;         // a folder of canned answers (weir/testing.hpp); empty: none
 };
 
+// Each check begins with a line on stderr: this, the stage's id and the check's name. Where the plugin takes its process
+// with it, the last such line says what it was asked to do.
+inline constexpr char checking_mark[] = "now checking: ";
+
 // Runs the plugin's code in this process (call it in a child). JSON text, an object:
 //   {"file", "plugin": {"name","version","vendor"} or null, "checks": [{"stage": id or "", "check": "abi head",
 //    "status": "ok"|"failed"|"warning"|"skipped", "message": one line, "hint": what to do}], "passed": bool}

@@ -30,8 +30,11 @@ inline json parse(std::string_view target, std::string_view body, unsigned http_
   } catch (json::parse_error const& e) {
     std::string_view why = e.what();
     if (auto const at = why.find("syntax error"); at != why.npos) why.remove_prefix(at);
-    std::string message = answer + " is no JSON: " + std::string{why.substr(0, 160)} + " at byte " +
-                          std::to_string(e.byte) + " of " + std::to_string(body.size());
+    std::string said{why.substr(0, 160)};
+    // It quotes the answer, which may hold anything.
+    for (char& c : said) c = static_cast<unsigned char>(c) < 0x80 ? c : '?';
+    std::string message =
+        answer + " is no JSON: " + said + " at byte " + std::to_string(e.byte) + " of " + std::to_string(body.size());
     if (e.byte > body.size()) message += ": truncated?";
     if (auto const first = body.find_first_not_of(" \t\r\n"); first != body.npos && body[first] == '<') {
       message += ": it looks like a web page";
