@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view id_mark = "my-stage", name_mark = "my_stage";
 
 // Targets that CMake keeps for itself.
-constexpr std::string_view cmake_names[] = {"all",  "clean",   "depend",         "edit-cache",   "help", "install",
+constexpr std::string_view cmake_names[] = {"all",  "clean",   "depend",         "edit-cache",    "help", "install",
                                             "list", "package", "package-source", "rebuild-cache", "test"};
 
 bool good_id(std::string const& id) {
