@@ -11,7 +11,7 @@ weir_tests(unit throttle LIBRARIES weir_throttle nlohmann_json::nlohmann_json ra
 find_package(OpenSSL REQUIRED)  # the scripted servers' TLS
 find_package(ZLIB REQUIRED)
 weir_tests(unit http LIBRARIES weir_http OpenSSL::SSL OpenSSL::Crypto ZLIB::ZLIB)
-weir_tests(unit source LIBRARIES weir_source OpenSSL::SSL OpenSSL::Crypto)
+weir_tests(unit source LIBRARIES weir_source weir_sim nlohmann_json::nlohmann_json OpenSSL::SSL OpenSSL::Crypto)
 weir_tests(unit netbox LIBRARIES weir_netbox nlohmann_json::nlohmann_json)
 weir_tests(unit engine LIBRARIES weir_engine nlohmann_json::nlohmann_json)
 weir_tests(unit store LIBRARIES weir_store rapidcheck)
