@@ -11,6 +11,7 @@
 #include "core/base/text.hpp"
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/paths.hpp"
+#include "core/plugin/isolation.hpp"
 
 namespace weir::cli {
 
@@ -36,7 +37,19 @@ void complain(base::error const& e) {
   if (!e.hint.empty()) std::cerr << "  hint: " << e.hint << "\n";
 }
 
-plugin::load_report find_plugins(std::vector<std::filesystem::path> const& path) { return plugin::load(path); }
+// To load a plugin and read its tables: whatever takes longer hangs.
+constexpr std::chrono::seconds longest_look{20};
+
+plugin::load_report find_plugins(std::vector<std::filesystem::path> const& path) {
+  std::error_code ignored;
+  auto const own = std::filesystem::canonical(find_places(config::current_environment()).own_plugins, ignored);
+  return plugin::load(path, [&](std::filesystem::path const& file) -> std::optional<plugin::load_report> {
+    if (file.parent_path() == own) return {};
+    plugin::process_options how;
+    how.limits.wall = longest_look;
+    return plugin::describe(file, how);
+  });
+}
 
 plugin::load_report load_plugins(std::vector<std::filesystem::path> const& path) {
   auto report = find_plugins(path);

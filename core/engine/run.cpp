@@ -18,7 +18,7 @@
 #include "core/engine/session.hpp"
 #include "core/engine/stage_services.hpp"
 #include "core/http/limits.hpp"
-#include "core/plugin/host.hpp"
+#include "core/plugin/isolation.hpp"
 #include "core/source/source.hpp"
 #include "core/store/files.hpp"
 
@@ -354,7 +354,11 @@ base::result<void> runner::run_job(job& j) {
       j.what);
   auto const chosen = options_.stage_options.find(j.scope.stage);
   auto const& options = chosen == options_.stage_options.end() ? no_options : chosen->second;
-  return services.settle(plugin::run_stage(*j.stage, options, services));
+  if (!j.stage->isolated) return services.settle(plugin::run_stage(*j.stage, options, services));
+  auto const limits = options_.process_limits.find(j.scope.stage);
+  plugin::process_options how;
+  if (limits != options_.process_limits.end()) how.limits = limits->second;
+  return services.settle(plugin::run_isolated(*j.stage, options, services, how));
 }
 
 // A source's stages collect one after the other on this thread, while the engine writes what came before.
