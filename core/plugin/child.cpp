@@ -46,6 +46,8 @@ class worker {
         enter(wire::phase::loading);
         return found(to_json(load_alone(start_.file)));
       case wire::job::check:
+        enter(wire::phase::check);
+        return found(check(start_.file, {start_.options_json, start_.answers}));
       case wire::job::run:
         break;
     }

@@ -36,6 +36,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using clock = std::chrono::steady_clock;
+using base::error_code;
 using base::log::level;
 using std::chrono::milliseconds;
 
@@ -560,7 +561,7 @@ ending supervisor::judge() {
     return out;
   }
   out.how = words();
-  if (told_) out.how.code = base::error_code::interrupted;
+  if (told_) out.how.code = error_code::interrupted;
   if (auto const lines = last_.text(); !lines.empty())
     out.how.hint += (out.how.hint.empty() ? "its last lines: " : "; its last lines: ") + lines;
   return out;
@@ -594,7 +595,7 @@ base::result<fs::path> checked(fs::path const& file) {
   std::error_code ec;
   auto real = fs::canonical(file, ec);
   if (ec)
-    return base::fail(base::error_code::config, fmt::format("plugin {}: {}", file.string(), ec.message()));
+    return base::fail(error_code::config, fmt::format("plugin {}: {}", file.string(), ec.message()));
   if (auto const good = check_plugin_file(real); !good) return good.error();
   return real;
 }
@@ -633,7 +634,7 @@ load_report describe(fs::path const& file, process_options const& how) {
     return report;
   }
   auto const problem = [&](base::error e) {
-    report.problems.push_back(base::fail(base::error_code::config, fmt::format("plugin {}: {}", real->string(), e.what),
+    report.problems.push_back(base::fail(error_code::config, fmt::format("plugin {}: {}", real->string(), e.what),
                                          std::move(e.hint)));
     return report;
   };
@@ -650,6 +651,29 @@ load_report describe(fs::path const& file, process_options const& how) {
     stage.isolated = true;
   }
   return std::move(*found);
+}
+
+base::result<std::string> check_in_process(fs::path const& file, conformance_options const& with,
+                                           process_options const& how) {
+  auto const real = checked(file);
+  if (!real) return real.error();
+  wire::start start;
+  start.what = wire::job::check;
+  start.file = real->string();
+  start.options_json = with.options_json;
+  if (!with.answers.empty()) {
+    std::error_code ec;
+    auto const answers = fs::canonical(with.answers, ec);
+    if (ec) return base::fail(error_code::usage, fmt::format("answers {}: {}", with.answers.string(), ec.message()));
+    start.answers = answers.string();
+  }
+  auto end = supervise(std::move(start), how, nullptr);
+  if (!end.said) {
+    end.how.what = fmt::format("plugin {}: {}", real->string(), end.how.what);
+    return end.how;
+  }
+  if (!end.said->ok) return end.said->error;
+  return std::move(end.said->text);
 }
 
 }  // namespace weir::plugin

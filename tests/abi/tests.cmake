@@ -1,4 +1,5 @@
 include(${CMAKE_CURRENT_LIST_DIR}/loader/loader.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/isolation/isolation.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/sdk/sdk.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/conformance/conformance.cmake)
 
