@@ -27,4 +27,9 @@ add_test(NAME cli.extensions COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SO
 set_tests_properties(cli.extensions PROPERTIES LABELS cli TIMEOUT 300
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_NOTES=$<TARGET_FILE:weir_test_notes>")
 
+weir_add_stage(weir_test_device_tags SOURCES cli/rest_stage/device_tags.cpp JSON)
+add_test(NAME cli.rest COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_rest.py)
+set_tests_properties(cli.rest PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_DEVICE_TAGS=$<TARGET_FILE:weir_test_device_tags>")
+
 include(${CMAKE_CURRENT_LIST_DIR}/bad_plugins/bad_plugins.cmake)
