@@ -68,7 +68,9 @@ inline constexpr bool is_number = std::integral<T> && !std::same_as<T, bool> ? t
 template <class T>
 inline constexpr bool is_scalar = std::same_as<T, bool> || is_number<T> || is_text<T>;
 
-struct not_for_this_type {};
+struct not_for_this_type {
+  constexpr not_for_this_type() {}
+};
 
 // What an option of type T keeps of a value at compile time.
 template <class T>

@@ -529,7 +529,7 @@ concept has_about = requires {
 };
 template <class T>
 concept has_constant_about = has_about<T> && requires {
-  typename std::bool_constant<(T::about.id, true)>;
+  typename std::bool_constant<T::about.id == nullptr>;
 };
 template <class T>
 concept takes_context = std::constructible_from<T, context const&>;
@@ -613,7 +613,8 @@ consteval weir_stage make_table() {
   static_assert(collects<T>, "weir: a stage needs `void collect(weir::run&)`");
   static_assert(std::is_nothrow_destructible_v<T>, "weir: a stage's destructor must not throw");
   if constexpr (stage<T>) {
-    static_assert(valid_id(T::about.id), "weir: a stage's id is lower-case letters, digits and '-', a letter first");
+    static_assert(T::about.id != nullptr && valid_id(T::about.id),
+                  "weir: a stage's id is lower-case letters, digits and '-', a letter first");
     static_assert(T::about.version != nullptr && T::about.title != nullptr && T::about.needs != nullptr &&
                       T::about.source_type != nullptr && T::about.kinds_json != nullptr,
                   "weir: a stage's info needs version and title; only options_schema may be null");

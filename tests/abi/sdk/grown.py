@@ -1,7 +1,7 @@
 """Old and new must go together: plugins and hosts built against weir/abi.h as it is (1.0) and as it will have grown (1.1:
 one member appended to each struct that may grow), in every combination.
 
-grown.py SOURCE_DIR OUT_DIR --libraries FILE... [--flags FLAG...]
+grown.py SOURCE_DIR OUT_DIR --libraries FILE... [--flags=FLAG;...]
 """
 import argparse
 import os
@@ -19,8 +19,9 @@ arguments = argparse.ArgumentParser()
 arguments.add_argument("source", type=pathlib.Path)
 arguments.add_argument("out", type=pathlib.Path)
 arguments.add_argument("--libraries", nargs="+", default=[])
-arguments.add_argument("--flags", nargs="*", default=[])
+arguments.add_argument("--flags", default="", help="separated by semicolons")
 given = arguments.parse_args()
+given.flags = [flag for flag in given.flags.split(";") if flag]
 root, out = given.source.resolve(), given.out.resolve()
 GROWING = ["weir_reply", "weir_host", "weir_run", "weir_netbox_v1", "weir_log_v1", "weir_metrics_v1", "weir_state_v1",
            "weir_stage", "weir_plugin"]
