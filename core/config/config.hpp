@@ -48,7 +48,7 @@ struct netbox {
   config::tls tls;
 };
 
-// How the lists of a `rest` source go on; see source::rest.
+// How the lists of a `rest` source go on; core/source/paging.hpp does it.
 struct paging {
   enum class styles { none, link, next, page, offset, cursor };
   styles style = styles::none;

@@ -238,7 +238,7 @@ class rest final : public source {
                  : base::fail(error_code::unreachable,
                               clean(fmt::format("{}: {} at {}: {}: a redirect to an address that {}", settings.name,
                                                 tried(*j), where(r), r.status, to.error().what)),
-                              to.error().hint);
+                              clean(to.error().hint));
           return j->done(std::move(f));
         }
       }
@@ -269,7 +269,7 @@ class rest final : public source {
         f.error = base::fail(step.error().code,
                              clean(fmt::format("{}: {} at {}: the answer {}", settings.name, tried(*j), at,
                                                step.error().what)),
-                             step.error().hint);
+                             clean(step.error().hint));
         return j->done(std::move(f));
       }
       if (*step == pager::step::more) {
@@ -290,7 +290,7 @@ class rest final : public source {
                           fmt::format("{}: {}: stopped before the answer came", settings.name, what));
       if (r.error != failure::none) {
         // Several addresses: the text names each with its cause.
-        auto const several = settings.urls.size() > 1 && not_connected(r);
+        auto const several = settings.urls.size() > 1 && not_connected(r) && j.sent.starts_with('/');
         auto const place = several ? std::string("no address answers: ") : where(r) + ": ";
         return base::fail(r.error == failure::too_big ? error_code::failed : error_code::unreachable,
                           clean(fmt::format("{}: {}{}: {}{}", settings.name, what, attempts, place, r.error_text)),

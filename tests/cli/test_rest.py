@@ -127,6 +127,12 @@ class rest_source(WeirCase):
         self.inventory.stop()
         self.refused(self.config(), EXIT_UNREACHABLE, r"inventory: GET /health", "cannot connect")
 
+    def test_validate(self):
+        outcome = self.weir("validate", "--config", self.config())
+        self.assertIn("source inventory: rest 1.4.2\n", outcome.stdout)
+        wrong = self.weir("validate", "--config", self.config(source={"token": "another", "check": "/devices"}), expect=EXIT_CREDENTIALS)
+        self.assertRegex(wrong.stderr, r"inventory: GET /devices at http://127\.0\.0\.1:\d+/api: 401")
+
     def test_keys_of_proxmox(self):
         outcome = self.weir("sync", "--config", self.config(source={"token_id": "sync@pve!weir"}), expect=EXIT_CONFIG)
         self.assertRegex(outcome.stderr, r"sources\.inventory\.token_id is for sources of the type proxmox, this one is rest")

@@ -383,6 +383,25 @@ TEST_F(rest, next_pages_elsewhere_on_the_same_server) {
   expect_text(log_so_far(), {"going on with " + server.url("/api")});
 }
 
+TEST_F(rest, a_server_that_goes_away_in_the_middle_of_a_list) {
+  auto server = std::make_unique<scripted_server>([&](auto const&, connection& c) {
+    c.write(json_answer("[1]", 200, "Connection: close\r\nLink: </elsewhere?c=2>; rel=next\r\n"));
+    c.close();
+  });
+  auto const url = server->url("/api");
+  auto const other = dead_url();
+  make(paged({url, other}, styles::link));
+  std::promise<source::fetched> ended;
+  source_->fetch("/devices", "devices", [&](source::fetched f) { ended.set_value(std::move(f)); });
+  while (server->seen().size() < 1) std::this_thread::yield();
+  server.reset();
+  auto const f = ended.get_future().get();
+  EXPECT_FALSE(f.ok());
+  EXPECT_EQ(f.body, "");
+  expect_text(f.error.text(), {"cmdb: GET /devices, page 2", url.substr(0, url.rfind('/'))});
+  EXPECT_EQ(f.error.text().find("no address answers"), std::string::npos) << "only one was asked: " << f.error.text();
+}
+
 TEST_F(rest, no_address_answers) {
   auto const first = dead_url(), second = dead_url();
   make(with_token({first, second}));
