@@ -404,6 +404,10 @@ void runner::handle(job& j) {
   }
   auto const stopping = why_stop();
   if (stopping || report_.fatal) {
+    // That it was stopped is no fault; that it had to be killed, or broke on its way out, is one, and says what to do.
+    if (!j.ended && !j.ended.error().hint.empty())
+      report_.notices.push_back(
+          {base::log::level::warning, r.source, r.stage, j.ended.error().what, j.ended.error().hint});
     r.status = job_status::stopped;
     r.reason = stopping ? *stopping : *report_.fatal;
     if (stopping && stopping->code != base::error_code::interrupted && !report_.fatal) report_.fatal = *stopping;
