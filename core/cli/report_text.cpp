@@ -19,12 +19,31 @@ std::string number(std::size_t n) {
   return digits;
 }
 
+constexpr std::string_view green = "\x1b[32m", red = "\x1b[31m", plain = "\x1b[0m";
+
+// Plugins and servers have their say in the report; what steers terminals is not theirs to say. Where there are
+// colours, they stay.
+std::string without_controls(std::string_view text, bool coloured) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    auto const rest = text.substr(at);
+    std::string_view kept = rest.substr(0, 1);
+    for (auto const colour : {green, red, plain})
+      if (coloured && rest.starts_with(colour)) kept = colour;
+    auto const c = static_cast<unsigned char>(kept.front());
+    bool const control = kept.size() == 1 && ((c < 0x20 && c != '\n') || c == 0x7f);
+    out += control ? " " : kept;
+    at += kept.size();
+  }
+  return out;
+}
+
 // Colour has two meanings only: green is made, red is removed or failed.
 class painter {
  public:
   explicit painter(bool on) : on_(on) {}
-  std::string good(std::string const& s) const { return on_ ? "\x1b[32m" + s + "\x1b[0m" : s; }
-  std::string bad(std::string const& s) const { return on_ ? "\x1b[31m" + s + "\x1b[0m" : s; }
+  std::string good(std::string const& s) const { return on_ ? fmt::format("{}{}{}", green, s, plain) : s; }
+  std::string bad(std::string const& s) const { return on_ ? fmt::format("{}{}{}", red, s, plain) : s; }
 
  private:
   bool on_;
@@ -251,7 +270,7 @@ std::string as_text(engine::report const& r, text_style const& style) {
                        base::join(parts), r.peak_in_flight, static_cast<double>(r.took.count()) / 1000);
     out += throttle_line(r);
   }
-  return out;
+  return without_controls(out, style.colour);
 }
 
 }  // namespace weir::cli
