@@ -83,16 +83,16 @@ static weir_status invalid_utf8(weir_run const* run) {
   return run->emit(run, text("extras.tag"), text("{\"slug\":\"x\"}"), text("{\"name\":\"\xE4\"}"));
 }
 
-/* `count` objects of about `bytes` each. */
+/* `count` objects of about `bytes` each; with `on` whatever weir says to it. */
 static weir_status emits_many(weir_run const* run) {
-  unsigned long const count = number("count"), bytes = number("bytes");
+  unsigned long const count = number("count"), bytes = number("bytes"), on = number("on");
   char* fields = malloc(bytes + 64);
   weir_status s = WEIR_OK;
   if (fields == NULL) return WEIR_E_NOMEM;
   strcpy(fields, "{\"name\":\"");
   memset(fields + 9, 'x', bytes);
   strcpy(fields + 9 + bytes, "\"}");
-  for (unsigned long i = 0; i < count && s == WEIR_OK; ++i) {
+  for (unsigned long i = 0; i < count && (s == WEIR_OK || on); ++i) {
     char key[64];
     snprintf(key, sizeof key, "{\"slug\":\"t%lu\"}", i);
     s = run->emit(run, text("extras.tag"), text(key), text(fields));
@@ -183,7 +183,7 @@ static weir_status stops_itself(weir_run const* run) {
 
 /* --- a bad end ---------------------------------------------------------------------------------------------------- */
 
-static weir_status segfaults(weir_run const* run) {
+__attribute__((no_sanitize("undefined", "address"))) static weir_status segfaults(weir_run const* run) {
   int* volatile nowhere = NULL;
   (void)run;
   signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would make an exit code of it */
@@ -220,6 +220,17 @@ static weir_status writes_garbage(weir_run const* run) {
   for (int fd = 0; fd < 256; ++fd)
     if (write(fd, garbage, sizeof garbage) < 0) continue;
   return good(run);
+}
+
+static weir_status prints_escapes(weir_run const* run) {
+  puts("\x1b]0;owned\x07\x1b[2J\x1b[31mall is well\x1b[0m");
+  return good(run);
+}
+
+static weir_status says_escapes(weir_run const* run) {
+  run->notice(run, WEIR_WARN, text("\x1b[2Jnotice"), text("\x1b[31mhint"));
+  host->fail(host, text("\x1b]0;owned\x07the reason"), text("\x1b[2Jwhat to do"));
+  return WEIR_E_FAILED;
 }
 
 static weir_status prints_much(weir_run const* run) {
@@ -335,6 +346,8 @@ static struct {
     {"exits_3", exits_3},
     {"closes_descriptors", closes_descriptors},
     {"writes_garbage", writes_garbage},
+    {"prints_escapes", prints_escapes},
+    {"says_escapes", says_escapes},
     {"prints_much", prints_much},
     {"deletes_itself", deletes_itself},
     {"empties_itself", empties_itself},
