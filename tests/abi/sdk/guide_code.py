@@ -63,7 +63,8 @@ with tempfile.TemporaryDirectory() as name:
         """(line, the context in which it compiles or None, what the compiler said in each)"""
         line, language, code = block
         said = {}
-        for context in CONTEXTS[language]:
+        likely = "a file" if "weir_plugin_v1" in code or "WEIR_PLUGIN" in code else "a test" if "host." in code else "collect()"
+        for context in sorted(CONTEXTS[language], key=lambda c: c != likely):  # the likely one first: a try takes seconds
             said[context] = attempt(language, context, code)
             if not said[context]:
                 return line, context, said
