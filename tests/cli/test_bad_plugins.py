@@ -101,17 +101,17 @@ CASES = [
     does("emits 10 million objects, whatever emit returns", "emits_many", with_options={"count": "10000000", "bytes": "8000", "on": "1"},
          text=False, memory=True, modes="isolated", says=r"emitted more than .*; it was stopped", then="memory_is_bounded"),
     # --- no end
-    does("never returns", "never_returns", modes="isolated", limits={"wall": "1s"}, text=False,
-         says=r"had not ended after 1 s \(in collect\(\)\) and was killed", hint="waiting for godot"),
-    does("stops its own process", "stops_itself", modes="isolated", limits={"wall": "1s"}, text=False,
-         says=r"had not ended after 1 s \(in collect\(\)\) and was killed"),
+    does("never returns", "never_returns", modes="isolated", limits={"wall": "3s"}, text=False,
+         says=r"had not ended after 3 s \(in collect\(\)\) and was killed", hint="not going to return"),
+    does("stops its own process", "stops_itself", modes="isolated", limits={"wall": "3s"}, text=False,
+         says=r"had not ended after 3 s \(in collect\(\)\) and was killed"),
     does("spins", "spins", modes="isolated", limits={"cpu": "1s"}, text=False, says=r"used up its 1 s of CPU time in collect\(\)"),
     does("sleeps through SIGINT", "never_returns", stage="bad-last", modes="isolated", ends="stopped", run="interrupted", text=False,
          says=r"", then="was_killed"),
     does("emits through SIGINT", "emits_on", stage="bad-last", modes="isolated", ends="stopped", run="interrupted", text=False, says=r"",
          then="was_killed"),
-    does("sleeps through the end of --max-duration", "never_returns", stage="bad-last", modes="isolated", ends="stopped",
-         exits=EXIT_STOPPED, run="out_of_time", text=False, says=r"", then="was_killed"),
+    does("sleeps through the end of --max-duration", "never_returns", modes="isolated", ends="stopped", exits=EXIT_STOPPED,
+         run="out_of_time", text=False, says=r"", then="was_killed"),
     # --- a bad end
     does("segfaults", "segfaults", modes="isolated", says=r"ended by SIGSEGV \(Segmentation fault\) in collect\(\)",
          hint="about to read the third node"),
@@ -149,6 +149,11 @@ def children(of=None):
             if int(parent) == of:
                 found[int(entry.name)] = (state, name)
     return found
+
+
+def has_landlock():
+    landlock_create_ruleset, LANDLOCK_CREATE_RULESET_VERSION = 444, 1
+    return ctypes.CDLL(None).syscall(landlock_create_ruleset, None, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0
 
 
 def setUpModule():
@@ -204,23 +209,24 @@ class BadPlugins(SyncCase):
                          **options)
 
     def interrupted(self, c):
-        """SIGINT once the neighbours are in NetBox."""
-        asked = 0
+        """SIGINT once the neighbours are in NetBox and the stage has begun not to return."""
+        running = self.start_weir("sync", "--config", self.config, "--output", "json", "--no-progress")
+        running.wait_until(lambda: "not going to return" in running.stderr)
 
         def landed():
-            nonlocal asked
-            if time.monotonic() - asked < 0.2:
-                return False
-            asked = time.monotonic()
             held, expected = Held(self.netbox, SOURCE), Expected(self.reader, SOURCE)
             return not any(differences(getattr(expected, what), getattr(held, what)) for what in ("nodes", "guests", "backups"))
 
-        return self.sync(c, interrupt_when=landed)
+        while not landed():
+            self.assertFalse(running.poll(), running.stderr)
+            time.sleep(0.2)
+        running.signal(signal.SIGINT)
+        return self.checked(running.wait(60), None)
 
     def out_of_time(self, c):
-        """The neighbours are in NetBox from an earlier run: how far this one gets in its time is not to be relied on."""
+        """The neighbours are in NetBox from an earlier run: this one's time is over before their turn comes."""
         self.weir("sync", "--config", self.config, *(a for name in NEIGHBOURS for a in ("--stage", name)))
-        return self.sync(c, "--max-duration", "1s")
+        return self.sync(c, "--max-duration", "3s")
 
     def with_secrets(self, c):
         """The tokens stand in weir's environment and in files beside its configuration."""
@@ -385,8 +391,12 @@ class BadPlugins(SyncCase):
             self.assertIn("NetBox's token in own-environ", seen)
             row.said = f"it finds {', '.join(sorted(seen))}"
             return
+        files = ("file0", "file1", "file2")
+        if not has_landlock():  # without it what weir may read can be read, and weir says so at --log-level debug
+            seen = {what for what in seen if not what.endswith(files)}
+            files = ()
         self.assertEqual(seen, set(), found)
-        for where in ("parent-environ", "parent-mem", "parent-maps", "parent-fds", "parent-memory", "parent-trace", "file0", "file1", "file2"):
+        for where in ("parent-environ", "parent-mem", "parent-maps", "parent-fds", "parent-memory", "parent-trace", *files):
             self.assertIn(found.get(where), ("Permission denied", "Operation not permitted", "No such file or directory"), (where, found))
         open_files = {k: v for k, v in found.items() if re.fullmatch(r"fd-\d+", k)}
         for where in open_files.values():
@@ -403,7 +413,7 @@ class isolated(BadPlugins):
         self.prepare(c)
         before = set(children())
         running = self.start_weir("sync", "--config", self.config)
-        running.wait_until(lambda: "waiting for godot" in running.stderr)
+        running.wait_until(lambda: "not going to return" in running.stderr)
         self.assertFalse(running.poll(), running.stderr)
         running.kill()
         running.wait()

@@ -102,7 +102,7 @@ static weir_status emits_many(weir_run const* run) {
 }
 
 static weir_status emits_on(weir_run const* run) {
-  puts("this will take a while");
+  puts("not going to return");
   for (;;) {
     emit_tag(run, "again", "and again");
     usleep(1000);
@@ -164,7 +164,7 @@ static weir_status leaks_replies(weir_run const* run) {
 
 static weir_status never_returns(weir_run const* run) {
   (void)run;
-  puts("waiting for godot");
+  puts("not going to return");
   for (;;) pause();
   return WEIR_OK;
 }
