@@ -52,13 +52,13 @@ struct netbox {
 struct paging {
   enum class styles { none, link, next, page, offset, cursor };
   styles style = styles::none;
-  std::string items;            // dotted path of the list in an answer; empty: the answer is the list
-  std::string next;             // next, cursor: dotted path of the next page's URL or cursor
-  std::string parameter;        // page, offset, cursor: the query's parameter
-  std::string total;            // dotted path of how many items there are; empty: the service does not say
-  std::string size_parameter;   // empty: the service decides how large a page is
-  std::size_t size = 100;       // with size_parameter
-  std::size_t first = 1;        // page: the first one's number
+  std::string items;           // dotted path of the list in an answer; empty: the answer is the list
+  std::string next;            // next, cursor: dotted path of the next page's URL or cursor
+  std::string parameter;       // page, offset, cursor: the query's parameter
+  std::string total;           // dotted path of how many items there are; empty: the service does not say
+  std::string size_parameter;  // empty: the service decides how large a page is
+  std::size_t size = 100;      // with size_parameter
+  std::size_t first = 1;       // page: the first one's number
   std::size_t max_pages = 1000;
 };
 
@@ -71,8 +71,8 @@ struct source {
   std::string username;  // proxmox: "user@realm", with `password`
   base::secret password;
   config::tls tls;
-  std::string token_header = "Authorization";  // rest: the header that carries the token …
-  std::string token_prefix = "Bearer ";        // … behind this
+  std::string token_header = "Authorization";                     // rest: the header that carries the token …
+  std::string token_prefix = "Bearer ";                           // … behind this
   std::vector<std::pair<std::string, std::string>> headers = {};  // rest: sent with every request
   std::string check = "/";                                        // rest: what proves that it is there
   config::paging paging = {};

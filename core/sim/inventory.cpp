@@ -254,8 +254,7 @@ struct inventory_server::state {
       }
       auto const w = part(list, from, size);
       auto const next = w.more() ? base64(fmt::format("device:{}", w.from + w.items.size())) : std::string();
-      return json_reply(200,
-                        json{{"devices", w.items}, {"response_metadata", {{"next_cursor", next}}}}.dump());
+      return json_reply(200, json{{"devices", w.items}, {"response_metadata", {{"next_cursor", next}}}}.dump());
     }
     throw refusal{404, "Not found."};
   }

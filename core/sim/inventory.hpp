@@ -24,8 +24,8 @@ struct inventory_options {
   std::uint16_t port = 0;
   std::uint64_t seed = 1;  // the same numbers give the same devices, byte for byte
   int devices = 120;
-  int page_size = 50;                   // unless the request says another
-  int max_page_size = 100;              // whatever the request says
+  int page_size = 50;       // unless the request says another
+  int max_page_size = 100;  // whatever the request says
   std::string token = "inventory-token-0001";
   std::string token_header = "Authorization";
   std::string token_prefix = "Bearer ";

@@ -308,10 +308,11 @@ base::result<std::string> target_of(std::vector<std::string> const& addresses, s
   });
   return broken(fmt::format("is on {}, not on {}: credentials are never sent to another origin",
                             base::shorten(*origin, 200), ours),
-                scheme_only ? fmt::format("if {} is the address meant, put it into urls; else the proxy in front of the "
-                                          "service must tell it that it is {} (X-Forwarded-Proto)",
-                                          base::shorten(*origin, 200), ours.substr(0, ours.find(':')))
-                            : "if it is the same service, put this address into urls instead");
+                scheme_only
+                    ? fmt::format("if {} is the address meant, put it into urls; else the proxy in front of the "
+                                  "service must tell it that it is {} (X-Forwarded-Proto)",
+                                  base::shorten(*origin, 200), ours.substr(0, ours.find(':')))
+                    : "if it is the same service, put this address into urls instead");
 }
 
 std::string address_of(std::vector<std::string> const& addresses, std::string_view target, std::string_view server) {
@@ -354,7 +355,9 @@ std::optional<std::vector<std::string_view>> json_items(std::string_view text) {
 
 pager::pager(config::paging const& how, std::vector<std::string> const& addresses, std::string target,
              std::size_t max_bytes)
-    : how_(how), addresses_(addresses), asked_([&] {
+    : how_(how),
+      addresses_(addresses),
+      asked_([&] {
         if (how.style == styles::none || names_parameter(target, how.parameter)) return target;
         if (how.size_parameter.empty() || names_parameter(target, how.size_parameter)) return target;
         return add(target, how.size_parameter, std::to_string(how.size));
@@ -453,8 +456,9 @@ base::result<std::optional<std::string>> pager::told(answer const& page) const {
       return broken(fmt::format("has no URL at '{}', but {}", how_.next, base::shorten(*value, 60)),
                     "paging.next must say where the next page's URL stands");
     auto target = target_of(addresses_, resolve(page.url, text_of(*value)));
-    if (!target) return broken(fmt::format("names a next page ('{}') that {}", how_.next, target.error().what),
-                               target.error().hint);
+    if (!target)
+      return broken(fmt::format("names a next page ('{}') that {}", how_.next, target.error().what),
+                    target.error().hint);
     return out(std::move(*target));
   }
   if (value->starts_with('{') || value->starts_with('[') || *value == "true")
@@ -483,10 +487,11 @@ base::result<void> pager::read_total(std::string_view body) {
     return broken(fmt::format("does not say how many items there are at '{}'", how_.total),
                   "paging.total must say where that number stands, or be left out");
   if (total_ && total < *total_)
-    return broken(fmt::format("says that the list has {} items, the page before it said {}: it shrank while it was read, "
-                              "and items may have been passed over",
-                              total, *total_),
-                  "try again when nobody is changing it");
+    return broken(
+        fmt::format("says that the list has {} items, the page before it said {}: it shrank while it was read, "
+                    "and items may have been passed over",
+                    total, *total_),
+        "try again when nobody is changing it");
   total_ = total;
   return {};
 }

@@ -37,8 +37,8 @@ std::optional<std::string_view> json_at(std::string_view text, std::string_view 
 // The elements of a JSON list as they are written; nothing if `text` is no list. `text` must be valid JSON.
 std::optional<std::vector<std::string_view>> json_items(std::string_view text);
 
-// One list. A page is asked for at target(), its answer (2xx) goes to take(); when that says `done`, body() is the list,
-// or the first answer as it came if there was no list in it.
+// One list. A page is asked for at target(), its answer (2xx) goes to take(); when that says `done`, body() is the
+// list, or the first answer as it came if there was no list in it.
 class pager {
  public:
   // `target` is what the stage asked for; one that names the paging's parameter itself is fetched as it is.

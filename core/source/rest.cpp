@@ -60,8 +60,7 @@ std::string base64(std::string_view text) {
       return i + k < text.size() ? static_cast<unsigned>(static_cast<unsigned char>(text[i + k])) : 0u;
     };
     auto const bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-    for (std::size_t k = 0; k < 4; ++k)
-      out += i + k > text.size() ? '=' : digits[bits >> (18 - 6 * k) & 63];
+    for (std::size_t k = 0; k < 4; ++k) out += i + k > text.size() ? '=' : digits[bits >> (18 - 6 * k) & 63];
   }
   return out;
 }
@@ -90,9 +89,7 @@ bool is_html(reply const& r) {
          head.starts_with("<html");
 }
 
-bool redirects(int status) {
-  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
+bool redirects(int status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
 
 class rest final : public source {
  public:
@@ -208,7 +205,8 @@ class rest final : public source {
 
     // "GET /devices", "GET /devices, page 3".
     std::string tried(job const& j) const {
-      return "GET " + base::shorten(j.target, 300) + (j.pages.page() > 1 ? fmt::format(", page {}", j.pages.page()) : "");
+      return "GET " + base::shorten(j.target, 300) +
+             (j.pages.page() > 1 ? fmt::format(", page {}", j.pages.page()) : "");
     }
 
     // Where it was asked: the address of the configuration, not only its host.
@@ -230,15 +228,14 @@ class rest final : public source {
           return send(j);
         }
         if (!j->probe) {
-          f.error =
-              to ? base::fail(error_code::unreachable,
-                              fmt::format("{}: {} at {}: more than {} redirects", settings.name, tried(*j), where(r),
-                                          max_redirects),
-                              "is this the service's API, or a login page?")
-                 : base::fail(error_code::unreachable,
-                              clean(fmt::format("{}: {} at {}: {}: a redirect to an address that {}", settings.name,
-                                                tried(*j), where(r), r.status, to.error().what)),
-                              clean(to.error().hint));
+          f.error = to ? base::fail(error_code::unreachable,
+                                    fmt::format("{}: {} at {}: more than {} redirects", settings.name, tried(*j),
+                                                where(r), max_redirects),
+                                    "is this the service's API, or a login page?")
+                       : base::fail(error_code::unreachable,
+                                    clean(fmt::format("{}: {} at {}: {}: a redirect to an address that {}",
+                                                      settings.name, tried(*j), where(r), r.status, to.error().what)),
+                                    clean(to.error().hint));
           return j->done(std::move(f));
         }
       }
@@ -251,10 +248,10 @@ class rest final : public source {
         return j->done(std::move(f));
       }
       if (is_html(r)) {
-        f.error = base::fail(
-            error_code::unreachable,
-            fmt::format("{}: {} at {}: the answer is HTML, not JSON", settings.name, tried(*j), where(r)),
-            "is this the service's API? A login page, or the page for people, answers instead");
+        f.error =
+            base::fail(error_code::unreachable,
+                       fmt::format("{}: {} at {}: the answer is HTML, not JSON", settings.name, tried(*j), where(r)),
+                       "is this the service's API? A login page, or the page for people, answers instead");
         return j->done(std::move(f));
       }
       pager::answer page;
@@ -266,10 +263,10 @@ class rest final : public source {
       page.body = std::move(r.body);
       auto const step = j->pages.take(std::move(page));
       if (!step) {
-        f.error = base::fail(step.error().code,
-                             clean(fmt::format("{}: {} at {}: the answer {}", settings.name, tried(*j), at,
-                                               step.error().what)),
-                             clean(step.error().hint));
+        f.error = base::fail(
+            step.error().code,
+            clean(fmt::format("{}: {} at {}: the answer {}", settings.name, tried(*j), at, step.error().what)),
+            clean(step.error().hint));
         return j->done(std::move(f));
       }
       if (*step == pager::step::more) {
@@ -304,10 +301,12 @@ class rest final : public source {
       if ((r.status == 401 || r.status == 403) && a.outcome == outcome::credentials)
         return base::fail(error_code::credentials, std::move(text), login_hint(r.status));
       if (a.outcome == outcome::overload && r.status != 503)
-        return base::fail(error_code::unreachable, std::move(text),
-                          "the service wants fewer requests: lower max_in_flight, or let fewer programs use this login");
+        return base::fail(
+            error_code::unreachable, std::move(text),
+            "the service wants fewer requests: lower max_in_flight, or let fewer programs use this login");
       if (r.status >= 500)
-        return base::fail(error_code::unreachable, std::move(text), "the service or a proxy in front of it is at fault");
+        return base::fail(error_code::unreachable, std::move(text),
+                          "the service or a proxy in front of it is at fault");
       if (r.status == 404 && j.pages.page() == 1)
         return base::fail(error_code::failed, std::move(text), "is the path in the source's urls right?");
       if (r.status == 404)
@@ -319,8 +318,8 @@ class rest final : public source {
     std::string login_hint(int status) const {
       bool const unknown = status == 401;
       if (!settings.token.empty()) {
-        auto const sent = fmt::format("the token that is sent as '{}: {}***'", settings.token_header,
-                                      settings.token_prefix);
+        auto const sent =
+            fmt::format("the token that is sent as '{}: {}***'", settings.token_header, settings.token_prefix);
         return unknown ? "check " + sent + "; it may have expired" : sent + " lacks a permission for this";
       }
       if (!settings.username.empty())

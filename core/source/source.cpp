@@ -20,9 +20,8 @@ fetched wait_for(std::string const& name, std::function<void(std::function<void(
 }
 
 fetched source::fetch_and_wait(std::string target, std::string lane) {
-  return wait_for(name(), [&](std::function<void(fetched)> done) {
-    fetch(std::move(target), std::move(lane), std::move(done));
-  });
+  return wait_for(
+      name(), [&](std::function<void(fetched)> done) { fetch(std::move(target), std::move(lane), std::move(done)); });
 }
 
 std::unique_ptr<source> make_source(boost::asio::io_context& io, config::source const& settings) {

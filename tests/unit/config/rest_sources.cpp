@@ -118,7 +118,8 @@ std::vector<wrong> const cases = {
       " 6 |     token_id: u@pve!t\n"
       "   |     ^^^^^^^^ a rest source takes token_env or another form, and token_header\n"}},
     {"paging_on_proxmox",
-     "netbox: {url: https://nb.example, token_env: NB}\nsources:\n  a:\n    type: proxmox\n    urls: [https://pve:8006]\n"
+     "netbox: {url: https://nb.example, token_env: NB}\nsources:\n  a:\n    type: proxmox\n    urls: "
+     "[https://pve:8006]\n"
      "    token_id: u@pve!t\n    token_env: PVE\n    paging: {style: link}\n    check: /\n",
      {"sources.a.paging is for sources of the type rest, this one is proxmox", "rest.yaml:8:5",
       "sources.a.check is for sources of the type rest, this one is proxmox", "rest.yaml:9:5"}},

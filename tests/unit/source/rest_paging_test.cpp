@@ -108,14 +108,27 @@ TEST(urls, origins) {
 TEST(urls, references) {
   // RFC 3986 section 5.4, as far as http goes.
   std::string const base = "http://a/b/c/d;p?q";
-  std::vector<std::pair<std::string, std::string>> const cases = {
-      {"g", "http://a/b/c/g"},       {"./g", "http://a/b/c/g"},      {"g/", "http://a/b/c/g/"},
-      {"/g", "http://a/g"},          {"//g", "http://g/"},           {"?y", "http://a/b/c/d;p?y"},
-      {"g?y", "http://a/b/c/g?y"},   {"#s", "http://a/b/c/d;p?q"},   {"g#s", "http://a/b/c/g"},
-      {"", "http://a/b/c/d;p?q"},    {".", "http://a/b/c/"},         {"..", "http://a/b/"},
-      {"../g", "http://a/b/g"},      {"../../g", "http://a/g"},      {"../../../g", "http://a/g"},
-      {"/./g", "http://a/g"},        {"/../g", "http://a/g"},        {"g..", "http://a/b/c/g.."},
-      {"g;x=1/../y", "http://a/b/c/y"}, {"g?y/../x", "http://a/b/c/g?y/../x"}, {"https://h/x", "https://h/x"}};
+  std::vector<std::pair<std::string, std::string>> const cases = {{"g", "http://a/b/c/g"},
+                                                                  {"./g", "http://a/b/c/g"},
+                                                                  {"g/", "http://a/b/c/g/"},
+                                                                  {"/g", "http://a/g"},
+                                                                  {"//g", "http://g/"},
+                                                                  {"?y", "http://a/b/c/d;p?y"},
+                                                                  {"g?y", "http://a/b/c/g?y"},
+                                                                  {"#s", "http://a/b/c/d;p?q"},
+                                                                  {"g#s", "http://a/b/c/g"},
+                                                                  {"", "http://a/b/c/d;p?q"},
+                                                                  {".", "http://a/b/c/"},
+                                                                  {"..", "http://a/b/"},
+                                                                  {"../g", "http://a/b/g"},
+                                                                  {"../../g", "http://a/g"},
+                                                                  {"../../../g", "http://a/g"},
+                                                                  {"/./g", "http://a/g"},
+                                                                  {"/../g", "http://a/g"},
+                                                                  {"g..", "http://a/b/c/g.."},
+                                                                  {"g;x=1/../y", "http://a/b/c/y"},
+                                                                  {"g?y/../x", "http://a/b/c/g?y/../x"},
+                                                                  {"https://h/x", "https://h/x"}};
   for (auto const& [reference, expected] : cases) EXPECT_EQ(source::resolve(base, reference), expected) << reference;
   EXPECT_EQ(source::resolve("https://h", "x"), "https://h/x");
   EXPECT_EQ(source::resolve("https://h", "?x"), "https://h/?x");
@@ -156,8 +169,9 @@ TEST(urls, addresses_of_targets) {
 // ---- JSON
 
 TEST(json_text, what_stands_at_a_path) {
-  std::string const body = "\xEF\xBB\xBF { \"a\" : {\"b.c\": [1, 2.50, {\"x\":\"]\\\"\"}], \"b\": {\"c\": 7}},"
-                           "\"\\u0061\\n\":true,\"n\":12 , \"e\":{},\"n\":13}\n";
+  std::string const body =
+      "\xEF\xBB\xBF { \"a\" : {\"b.c\": [1, 2.50, {\"x\":\"]\\\"\"}], \"b\": {\"c\": 7}},"
+      "\"\\u0061\\n\":true,\"n\":12 , \"e\":{},\"n\":13}\n";
   EXPECT_EQ(source::json_at(body, "a.b.c"), "[1, 2.50, {\"x\":\"]\\\"\"}]");
   EXPECT_EQ(source::json_at(body, "a.b"), "{\"c\": 7}");
   EXPECT_EQ(source::json_at(body, "a\n"), "true");
@@ -172,7 +186,8 @@ TEST(json_text, what_stands_at_a_path) {
 TEST(json_text, items_as_they_are_written) {
   auto const items = source::json_items(" [ 1.10 ,\"a,]\\\\\" , {\"b\" : [1,{}]},[], null,-1e5,[[]] ] ");
   ASSERT_TRUE(items);
-  std::vector<std::string_view> const expected = {"1.10", "\"a,]\\\\\"", "{\"b\" : [1,{}]}", "[]", "null", "-1e5", "[[]]"};
+  std::vector<std::string_view> const expected = {"1.10", "\"a,]\\\\\"", "{\"b\" : [1,{}]}", "[]", "null",
+                                                  "-1e5", "[[]]"};
   EXPECT_EQ(*items, expected);
   EXPECT_EQ(source::json_items("[]")->size(), 0u);
   EXPECT_FALSE(source::json_items("{}"));
@@ -191,10 +206,11 @@ TEST(pages, link) {
   auto p = how(styles::link);
   p.size_parameter = "per_page";
   p.size = 2;
-  service s{{{"/devices?per_page=2",
-              {"[1, 2.50]", {"<https://cmdb.example/api/devices?per_page=2&page=2>; rel=\"next\"", "<x>; rel=\"last\""}}},
-             {"/devices?per_page=2&page=2", {"[ ]", {"</api/devices?per_page=2&page=3>; rel=\"prev next\""}}},
-             {"/devices?per_page=2&page=3", {"[{\"a\" : 3}]", {"<?page=1>; rel=\"first\""}}}}};
+  service s{
+      {{"/devices?per_page=2",
+        {"[1, 2.50]", {"<https://cmdb.example/api/devices?per_page=2&page=2>; rel=\"next\"", "<x>; rel=\"last\""}}},
+       {"/devices?per_page=2&page=2", {"[ ]", {"</api/devices?per_page=2&page=3>; rel=\"prev next\""}}},
+       {"/devices?per_page=2&page=3", {"[{\"a\" : 3}]", {"<?page=1>; rel=\"first\""}}}}};
   EXPECT_EQ(s.read(p), "[1,2.50,{\"a\" : 3}]") << "an empty page in the middle is no end";
   EXPECT_EQ(s.asked.size(), 3u);
 }
@@ -242,7 +258,8 @@ TEST(pages, next_that_cannot_be_followed) {
     return s.read(how(styles::next));
   };
   expect_error(with("2"), {"has no URL at 'next', but 2", "paging.next"});
-  expect_error(with("\"https://evil.example/?t=geheim\""), {"names a next page ('next') that is on https://evil.example"});
+  expect_error(with("\"https://evil.example/?t=geheim\""),
+               {"names a next page ('next') that is on https://evil.example"});
   EXPECT_EQ(with("\"https://evil.example/?t=geheim\"").find("geheim"), std::string::npos);
   expect_error(with("\"//evil.example/\""), {"is on https://evil.example"});
   expect_error(with("\"javascript:1\""), {"is no http(s) URL"});
@@ -278,7 +295,8 @@ TEST(pages, offset_counts_what_came) {
              {"/devices?limit=500&offset=4", {R"({"total":5,"rows":[5]})"}}}};
   EXPECT_EQ(s.read(p), "[1,2,3,4,5]");
   EXPECT_EQ(s.asked.size(), 3u) << "the total tells the end";
-  service without{{{"/devices?limit=20&offset=0", {R"({"rows":[1]})"}}, {"/devices?limit=20&offset=1", {R"({"rows":[]})"}}}};
+  service without{
+      {{"/devices?limit=20&offset=0", {R"({"rows":[1]})"}}, {"/devices?limit=20&offset=1", {R"({"rows":[]})"}}}};
   p.total.clear();
   EXPECT_EQ(without.read(p, "/devices?limit=20"), "[1]") << "the stage's own size stays";
 }
@@ -330,14 +348,16 @@ TEST(pages, more_than_max_pages) {
 TEST(pages, a_list_that_shrinks) {
   auto p = how(styles::offset);
   p.total = "total";
-  service s{{{"/devices?offset=0", {R"({"total":4,"rows":[1,2]})"}}, {"/devices?offset=2", {R"({"total":3,"rows":[4]})"}}}};
+  service s{
+      {{"/devices?offset=0", {R"({"total":4,"rows":[1,2]})"}}, {"/devices?offset=2", {R"({"total":3,"rows":[4]})"}}}};
   expect_error(s.read(p), {"has 3 items, the page before it said 4", "shrank"});
-  service short_one{{{"/devices?offset=0", {R"({"total":4,"rows":[1,2]})"}},
-                     {"/devices?offset=2", {R"({"total":4,"rows":[]})"}}}};
+  service short_one{
+      {{"/devices?offset=0", {R"({"total":4,"rows":[1,2]})"}}, {"/devices?offset=2", {R"({"total":4,"rows":[]})"}}}};
   expect_error(short_one.read(p), {"ends the list with 2 items, but 'total' says 4"});
   service long_one{{{"/devices?offset=0", {R"({"total":1,"rows":[1,2]})"}}}};
   expect_error(long_one.read(p), {"ends the list with 2 items, but 'total' says 1"});
-  service grows{{{"/devices?offset=0", {R"({"total":3,"rows":[1,2]})"}}, {"/devices?offset=2", {R"({"total":4,"rows":[3,4]})"}}}};
+  service grows{
+      {{"/devices?offset=0", {R"({"total":3,"rows":[1,2]})"}}, {"/devices?offset=2", {R"({"total":4,"rows":[3,4]})"}}}};
   EXPECT_EQ(grows.read(p), "[1,2,3,4]");
   for (auto const* odd : {R"({"rows":[1]})", R"({"total":"many","rows":[1]})", R"({"total":-1,"rows":[1]})",
                           R"({"total":99999999999999999999,"rows":[1]})"}) {
@@ -351,11 +371,14 @@ TEST(pages, a_list_that_shrinks) {
 }
 
 TEST(pages, without_the_list_where_it_should_be) {
-  service later{{{"/devices", {R"({"results":[1],"next":"?p=2"})"}}, {"/devices?p=2", {R"({"detail":"oops","next":null})"}}}};
-  expect_error(later.read(how(styles::next)), {"has no list at 'results'; it has detail, next", "unlike the pages before"});
+  service later{
+      {{"/devices", {R"({"results":[1],"next":"?p=2"})"}}, {"/devices?p=2", {R"({"detail":"oops","next":null})"}}}};
+  expect_error(later.read(how(styles::next)),
+               {"has no list at 'results'; it has detail, next", "unlike the pages before"});
   auto p = how(styles::next);
   p.items = "result";
-  expect_error(later.read(p), {"has no list at 'result'; it has results, next", "yet it names a next page", "paging.items"});
+  expect_error(later.read(p),
+               {"has no list at 'result'; it has results, next", "yet it names a next page", "paging.items"});
   service single{{{"/devices/1", {R"({"id":1,"next":null,"results":{}})"}}}};
   EXPECT_EQ(single.read(how(styles::next), "/devices/1"), R"({"id":1,"next":null,"results":{}})");
   service object{{{"/devices?page=1", {"[1]"}}, {"/devices?page=2", {"{}"}}}};

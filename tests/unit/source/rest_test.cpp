@@ -91,7 +91,8 @@ class rest : public testing::Test {
   }
   source::fetched fetch(std::string const& target) { return source_->fetch_and_wait(target, "devices"); }
   static void expect_text(std::string const& got, std::vector<std::string> const& parts) {
-    for (auto const& part : parts) EXPECT_NE(got.find(part), std::string::npos) << "missing: " << part << "\nin: " << got;
+    for (auto const& part : parts)
+      EXPECT_NE(got.find(part), std::string::npos) << "missing: " << part << "\nin: " << got;
     for (auto const* hidden : {"5ecre7", basic}) EXPECT_EQ(got.find(hidden), std::string::npos) << got;
   }
 
@@ -139,8 +140,8 @@ TEST_F(rest, sends_a_password) {
   make(with_password({server.url()}));
   EXPECT_TRUE(fetch("/x").ok());
   EXPECT_EQ(server.seen().at(0).header("Authorization"), std::string("Basic ") + basic);
-  for (auto const& [name, word, expected] :
-       {std::tuple{"a", "", "Basic YTo="}, std::tuple{"ab", "", "Basic YWI6"}, std::tuple{"\xff\xfe", "", "Basic //46"}}) {
+  for (auto const& [name, word, expected] : {std::tuple{"a", "", "Basic YTo="}, std::tuple{"ab", "", "Basic YWI6"},
+                                             std::tuple{"\xff\xfe", "", "Basic //46"}}) {
     auto s = with_password({server.url()});
     s.username = name;
     s.password = base::secret(word);
@@ -188,8 +189,8 @@ TEST_F(rest, a_secret_that_comes_back_is_hidden_in_logs_too) {
   std::atomic<int> count{0};
   scripted_server server([&](auto const& r, connection& c) {
     if (++count > 1) return c.write(json_answer("1"));
-    c.write(answer(500, "you sent " + r.header("X-Api-Key") + " 5ecre7aa-token%2Bvalue",
-                   "Content-Type: text/plain\r\n", r.header("X-Api-Key")));
+    c.write(answer(500, "you sent " + r.header("X-Api-Key") + " 5ecre7aa-token%2Bvalue", "Content-Type: text/plain\r\n",
+                   r.header("X-Api-Key")));
   });
   auto s = with_token({server.url()});
   s.token_header = "X-Api-Key";
@@ -231,8 +232,9 @@ TEST_F(rest, tries_again_in_the_middle_of_a_list) {
 }
 
 TEST_F(rest, gives_up_in_the_end) {
-  scripted_server server(
-      [](auto const&, connection& c) { c.write(json_answer("{\"message\":\"slow down\"}", 429, "Retry-After: 0\r\n")); });
+  scripted_server server([](auto const&, connection& c) {
+    c.write(json_answer("{\"message\":\"slow down\"}", 429, "Retry-After: 0\r\n"));
+  });
   make(with_token({server.url()}));
   auto const f = fetch("/x");
   EXPECT_EQ(f.status, 429);
@@ -262,7 +264,8 @@ TEST_F(rest, an_error_on_a_later_page_is_never_half_a_list) {
   auto const f = fetch("/devices");
   EXPECT_FALSE(f.ok());
   EXPECT_EQ(f.body, "");
-  expect_text(f.error.text(), {"GET /devices, page 2 at", "404 Whatever (Invalid page.)", "paging.total", "style: next"});
+  expect_text(f.error.text(),
+              {"GET /devices, page 2 at", "404 Whatever (Invalid page.)", "paging.total", "style: next"});
 }
 
 TEST_F(rest, what_the_pages_say_wrong_is_told_with_its_place) {
@@ -290,7 +293,8 @@ TEST_F(rest, html_is_no_answer) {
 }
 
 TEST_F(rest, other_things_than_json_are_the_stages_business) {
-  scripted_server server([](auto const&, connection& c) { c.write(answer(200, "name;serial\na;1\n", "Content-Type: text/csv\r\n")); });
+  scripted_server server(
+      [](auto const&, connection& c) { c.write(answer(200, "name;serial\na;1\n", "Content-Type: text/csv\r\n")); });
   make(with_token({server.url()}));
   EXPECT_EQ(fetch("/devices.csv").body, "name;serial\na;1\n");
 }
@@ -298,9 +302,8 @@ TEST_F(rest, other_things_than_json_are_the_stages_business) {
 // ---- limits
 
 TEST_F(rest, a_list_has_an_end) {
-  scripted_server server([](auto const& r, connection& c) {
-    c.write(json_answer("[\"" + r.target() + std::string(1000, 'x') + "\"]"));
-  });
+  scripted_server server(
+      [](auto const& r, connection& c) { c.write(json_answer("[\"" + r.target() + std::string(1000, 'x') + "\"]")); });
   source_ = source::make_rest(loop_.io, paged({server.url()}, styles::page), 5000);
   auto f = fetch("/devices");
   expect_text(f.error.text(), {"GET /devices, page 5", "more than 5000 bytes", "a filter"});
@@ -325,8 +328,8 @@ TEST_F(rest, as_many_at_once_as_are_allowed) {
 TEST_F(rest, targets_that_leave_the_api_are_not_sent) {
   scripted_server server([](auto const&, connection& c) { c.write(json_answer("{}")); });
   make(paged({server.url()}, styles::page));
-  for (auto const* target : {"", "devices", "http://elsewhere/", "/a/../b", "/a/%2e%2E/b", "/a b", "/a\r\nX: 1", "/a#b",
-                             "@evil/"}) {
+  for (auto const* target :
+       {"", "devices", "http://elsewhere/", "/a/../b", "/a/%2e%2E/b", "/a b", "/a\r\nX: 1", "/a#b", "@evil/"}) {
     auto const f = fetch(target);
     EXPECT_FALSE(f.ok()) << target;
     EXPECT_EQ(f.status, 0);
@@ -339,7 +342,8 @@ TEST_F(rest, targets_that_leave_the_api_are_not_sent) {
 TEST_F(rest, credentials_never_go_to_another_origin) {
   scripted_server other([](auto const&, connection& c) { c.write(json_answer("[]")); });
   scripted_server server([&](auto const& r, connection& c) {
-    if (r.target().starts_with("/redirect")) return c.write(json_answer("", 302, "Location: " + other.url("/x") + "\r\n"));
+    if (r.target().starts_with("/redirect"))
+      return c.write(json_answer("", 302, "Location: " + other.url("/x") + "\r\n"));
     if (r.target().starts_with("/link"))
       return c.write(json_answer("[1]", 200, "Link: <" + other.url("/x") + ">; rel=\"next\"\r\n"));
     c.write(json_answer("{\"results\":[1],\"next\":\"" + other.url("/x?t=1") + "\"}"));
