@@ -190,6 +190,7 @@ class supervisor {
   void kill(killed why);
   bool paused() const { return outstanding_.size() >= max_outstanding || unsent_.size() - sent_ > max_unsent; }
   std::string where() const;
+  std::string memory_hint() const;
   ending judge();
   base::error words() const;
 
@@ -500,12 +501,11 @@ base::error supervisor::words() const {
   static constexpr char plugin_fault[] = "this is a fault of the plugin: report it to those who make it";
   auto const at = where();
   auto const fault = [](std::string what) { return base::fail(std::move(what), plugin_fault); };
-  auto const more_memory = fmt::format("its process may use {} MiB of memory", limits_.address_space_bytes >> 20);
   if (!garbage_.empty()) return fault(fmt::format("its process sent weir what is no message {}: {}", at, garbage_));
   switch (killed_) {
     case killed::wall:
       return base::fail(fmt::format("its process had not ended after {} ({}) and was killed", seconds(limits_.wall), at),
-                        "it may run so long; give it longer if it has that much to do");
+                        "limits.wall of this stage says so: make it longer if it has that much to do");
     case killed::cancel:
       return fault(fmt::format("did not stop within {} of being told to ({}): its process was killed",
                                seconds(limits_.cancel_grace), at));
@@ -518,7 +518,7 @@ base::error supervisor::words() const {
   auto const cpu_used = end_->cpu >= limits_.cpu;
   if (end_->signal == SIGXCPU || (end_->signal == SIGKILL && cpu_used))
     return base::fail(fmt::format("its process used up its {} s of CPU time {}", limits_.cpu.count(), at),
-                      "it may use so much; give it more if it has that much to do");
+                      "limits.cpu of this stage says so: give it more if it has that much to do");
   if (end_->signal == SIGSYS)
     return fault(fmt::format("its process tried to start another process {}, which a stage must not (SIGSYS)", at));
   if (end_->signal == SIGKILL)
@@ -532,7 +532,7 @@ base::error supervisor::words() const {
                              description != nullptr ? description : "a signal without a name", at));
   }
   if (end_->exit_code == static_cast<int>(child_exit::no_memory))
-    return base::fail(fmt::format("its process ran out of memory {}", at), more_memory);
+    return base::fail(fmt::format("its process ran out of memory {}", at), memory_hint());
   if (end_->exit_code == static_cast<int>(child_exit::no_connection))
     return fault("its process closed its connection to weir " + at);
   if (!phase_)
@@ -541,14 +541,18 @@ base::error supervisor::words() const {
   return fault(fmt::format("its process ended with exit code {} {}: a plugin must not end it", end_->exit_code, at));
 }
 
+std::string supervisor::memory_hint() const {
+  return fmt::format("its process may use {} MiB of memory, which did not suffice: see limits.memory_mib of this stage",
+                     limits_.address_space_bytes >> 20);
+}
+
 ending supervisor::judge() {
   ending out;
   out.fault = fault_;
   if (done_) {
     if (done_->out_of_memory && !done_->ok) {
       auto& hint = done_->error.hint;
-      hint += fmt::format("{}its process may use {} MiB of memory, which did not suffice", hint.empty() ? "" : "; ",
-                          limits_.address_space_bytes >> 20);
+      hint += (hint.empty() ? "" : "; ") + memory_hint();
     }
     std::string unclean;
     if (killed_ == killed::lingered)

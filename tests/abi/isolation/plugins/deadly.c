@@ -127,6 +127,15 @@ static weir_status sleeps(void* self, weir_run const* run) {
   return WEIR_OK;
 }
 
+static weir_status tells_pid(void* self, weir_run const* run) {
+  char line[32];
+  (void)self, (void)run;
+  snprintf(line, sizeof line, "%d", (int)getpid());
+  host->log(host, WEIR_INFO, text(line));
+  while (!over) sleep(1000);
+  return WEIR_OK;
+}
+
 static weir_status waits_for_cancel(void* self, weir_run const* run) {
   (void)self;
   host->log(host, WEIR_INFO, text("asleep"));
@@ -408,6 +417,7 @@ static weir_stage const* const stages[] = {
     PLAIN("exits-7", exits_7),
     PLAIN("spins", spins),
     PLAIN("sleeps", sleeps),
+    PLAIN("tells-pid", tells_pid),
     PLAIN("waits-for-cancel", waits_for_cancel),
     PLAIN("fetches-for-ever", fetches_for_ever),
     PLAIN("crashes-when-cancelled", crashes_when_cancelled),
