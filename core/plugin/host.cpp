@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "core/base/text.hpp"
 #include "core/plugin/host_session.hpp"
@@ -229,6 +230,15 @@ weir_status run_fetch_many(weir_run const* r, weir_str const* targets, std::size
       if (!t) return WEIR_E_INVALID;
       all.push_back(*t);
     }
+    // Each would hold a window of bodies of its own.
+    if (std::exchange(s->fetching_many, true)) {
+      s->broke("fetch_many() was called by its own callback");
+      return WEIR_E_MISUSE;
+    }
+    struct at_end {
+      bool& fetching;
+      ~at_end() { fetching = false; }
+    } const guard{s->fetching_many};
     return fetch_all(*s, all, got, user);
   });
 }
@@ -294,7 +304,8 @@ base::result<void> judge(std::string const& name, char const* function, weir_sta
     return base::fail(fmt::format("{} says that all went well, but it did not: {}", name, broken), plugin_fault);
   if (status == WEIR_CANCELLED) return base::fail(base::error_code::interrupted, name + " was cancelled");
   std::string what, hint = seen.hint;
-  if (status_name(status) == nullptr) {
+  bool const unknown = status_name(status) == nullptr;
+  if (unknown) {
     what = fmt::format("{}: {}() returned {}, a status that this weir does not know", name, function, status);
     if (seen.said) what += ": " + seen.message;
   } else if (seen.said) {
@@ -302,12 +313,16 @@ base::result<void> judge(std::string const& name, char const* function, weir_sta
     // The stage has only the status to go by when a call is refused; the reason is ours.
     if (status == WEIR_E_INVALID && !seen.last_failure.empty()) what += "; " + seen.last_failure;
   } else {
-    what = fmt::format("{}: {}() returned {} without a reason (it never called fail())", name, function,
-                       status_name(status));
+    // A rule that it broke is reason enough.
+    what = broken.empty() ? fmt::format("{}: {}() returned {} without a reason (it never called fail())", name,
+                                        function, status_name(status))
+                          : fmt::format("{}: {} ({}() returned {})", name, broken, function, status_name(status));
     if (!seen.last_failure.empty()) what += "; the last call to weir that failed: " + seen.last_failure;
   }
+  bool const told = unknown || seen.said;
+  if (told && !broken.empty()) what += "; besides: " + broken;
+  if (hint.empty() && (unknown || (!told && !broken.empty()))) hint = plugin_fault;
   if (hint.empty()) hint = seen.last_hint;
-  if (!broken.empty()) what += "; besides: " + broken;
   return base::fail(code_of(status, seen), std::move(what), std::move(hint));
 }
 
