@@ -50,6 +50,7 @@ struct session {
   std::thread::id const thread = std::this_thread::get_id();
   std::string const source;
   std::atomic<bool> collecting{false};
+  bool fetching_many = false;                  // the stage's thread only
   std::atomic<bool> fields_complained{false};  // of a field of a log line that was dropped; once is enough
 
   std::mutex mutex;  // guards what follows; never held while calling out

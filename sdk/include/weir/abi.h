@@ -130,8 +130,8 @@ typedef struct weir_run {
   weir_status (*fetch)(const struct weir_run*, weir_str target, weir_reply const** out);
   /* [stage] BLOCKS until all have been answered. The host reads several at once and calls `got` on this thread, in any
    * order, once per target, with the status and the reply that fetch() would give; `got` releases its reply. `user` is
-   * handed through. `got` may call everything here but fetch_many. A non-zero return of `got` stops the rest and is
-   * returned; so is WEIR_CANCELLED, after which `got` is not called any more. */
+   * handed through. `got` may call everything here but fetch_many (WEIR_E_MISUSE). A non-zero return of `got` stops
+   * the rest and is returned; so is WEIR_CANCELLED, after which `got` is not called any more. */
   weir_status (*fetch_many)(const struct weir_run*, weir_str const* targets, size_t count,
                             weir_status (*got)(void* user, size_t index, weir_status, weir_reply const*), void* user);
   /* [any] Something the operator should know about this run: appears in the report with its hint (may be empty). Bytes

@@ -252,7 +252,7 @@ class host {
     std::map<std::string, json> seen{};  // kind and key ► fields
     std::atomic<std::uint64_t> calls{0};
     std::atomic<bool> told_cancelled{false};
-    std::atomic<bool> collecting{false};
+    std::atomic<bool> collecting{false}, fetching_many{false};
     bool failed = false;
     std::map<std::string, bool> is_counter{};  // by metric
     std::map<std::string, std::string> kept{};
@@ -635,6 +635,14 @@ class host {
                            weir_status (*got)(void*, std::size_t, weir_status, weir_reply const*), void* user) {
       on_stage_thread("fetch_many");
       if (!inside_collect("fetch_many")) return WEIR_E_MISUSE;
+      if (fetching_many.exchange(true)) {
+        violation("fetch_many was called by its own callback");
+        return WEIR_E_MISUSE;
+      }
+      struct at_end {
+        std::atomic<bool>& fetching;
+        ~at_end() { fetching = false; }
+      } const guard{fetching_many};
       std::vector<std::string> copies;  // as weir does it: the caller's text need not outlive the call's start
       for (std::size_t i = 0; i < count; ++i) copies.emplace_back(view(targets[i]));
       for (std::size_t n = 0; n < count; ++n) {

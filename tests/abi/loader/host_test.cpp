@@ -269,6 +269,11 @@ TEST(fetch_many, has_a_bound_on_what_is_outstanding_and_ends_when_cancelled) {
   for (auto& [target, done] : s.held) done(fake_services::answer(target));
 }
 
+TEST(fetch_many, may_not_be_called_by_its_own_callback) {
+  EXPECT_HAS(failure("many-nested"),
+             "says that all went well, but it did not: fetch_many() was called by its own callback");
+}
+
 TEST(fetch_many, is_cancelled_from_outside_while_it_waits) {
   fake_services s;
   s.mode = fake_services::answers::held;

@@ -399,6 +399,22 @@ TEST(strict, a_body_read_after_its_release_is_no_text) {
   EXPECT_TRUE(violates(out, "notice: message is no valid UTF-8")) << out.text();
 }
 
+TEST(strict, fetch_many_inside_its_callback) {
+  host h;
+  answer(h, 1);
+  std::vector<std::string> const targets{"/t/0"};
+  auto const out = run(h, [&](weir::run& r) {
+    r.fetch_many(targets, [&](std::size_t, weir::reply const&) {
+      r.fetch_many(targets, [](std::size_t, weir::reply const&) {});
+    });
+  });
+  EXPECT_TRUE(violates(out, "by its own callback")) << out.text();
+  EXPECT_EQ(out.status, WEIR_E_MISUSE);
+  EXPECT_TRUE(run(h, [&](weir::run& r) {
+                for (int i = 0; i < 2; ++i) r.fetch_many(targets, [](std::size_t, weir::reply const&) {});
+              }).ok());
+}
+
 TEST(strict, targets_and_methods) {
   host h;
   auto const breach = [&](std::function<void(weir::run&)> const& f, char const* what) {

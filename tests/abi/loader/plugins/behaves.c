@@ -308,6 +308,23 @@ static weir_status many_passes_on(void* self, weir_run const* run) {
   return run_many(run, &t);
 }
 
+static weir_status fetch_again(void* user, size_t index, weir_status status, weir_reply const* reply) {
+  struct tally* t = user;
+  (void)index, (void)status;
+  reply->release(reply);
+  return t->run->fetch_many(t->run, targets, 1, count_one, t);
+}
+
+static weir_status many_nested(void* self, weir_run const* run) {
+  struct tally t = {0};
+  (void)self;
+  t.run = run;
+  name_targets();
+  if (run->fetch_many(run, targets, MANY, fetch_again, &t) != WEIR_E_MISUSE || t.calls != 0) return WEIR_E_FAILED;
+  t.thread = pthread_self();
+  return run->fetch_many(run, targets, 1, count_one, &t); /* one after the other is fine */
+}
+
 static weir_status many_ill_formed(void* self, weir_run const* run) {
   (void)self;
   if (run->fetch_many(run, NULL, 0, NULL, NULL) != WEIR_OK) return WEIR_E_FAILED; /* nothing to do is no mistake */
@@ -349,6 +366,7 @@ static weir_stage const* const stages[] = {
     PLAIN("many-stop", many_stop),
     PLAIN("many-passes-on", many_passes_on),
     PLAIN("many-ill-formed", many_ill_formed),
+    PLAIN("many-nested", many_nested),
 };
 
 const weir_plugin weir_plugin_v1 = {
