@@ -56,10 +56,10 @@ class worker {
     for (auto const& stage : report.stages)
       if (stage.id == start_.stage) return run(stage);
     wire::said_done out;
-    out.error = report.problems.empty() ? base::fail(base::error_code::config, "plugin " + start_.file +
-                                                                                   " has no stage \"" + start_.stage +
-                                                                                   "\" any more")
-                                        : report.problems.front();
+    out.error = report.problems.empty()
+                    ? base::fail(base::error_code::config,
+                                 "plugin " + start_.file + " has no stage \"" + start_.stage + "\" any more")
+                    : report.problems.front();
     return out;
   }
 
@@ -121,11 +121,12 @@ int stage_process(int socket) {
   std::set_new_handler(&no_memory);
   // What it printed before it crashed is wanted.
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
-  auto const lacking = restrict_process({start.address_space, start.cpu_seconds,
-                                         {std::filesystem::path(start.file).parent_path(), start.answers}});
+  auto const lacking = restrict_process(
+      {start.address_space, start.cpu_seconds, {std::filesystem::path(start.file).parent_path(), start.answers}});
   if (start.what == wire::job::run && (start.levels >> static_cast<unsigned>(base::log::level::debug) & 1) != 0)
     for (auto const& one : lacking)
-      if (auto const line = wire::frame(wire::said_log{base::log::level::debug, "isolation: " + one, {}})) to.send(*line);
+      if (auto const line = wire::frame(wire::said_log{base::log::level::debug, "isolation: " + one, {}}))
+        to.send(*line);
 
   wire::said_done done;
   try {

@@ -172,7 +172,7 @@ class supervisor {
   void loop();
   void wait();
   void watch_the_clock();
-  void read_socket();
+  bool read_socket();
   void handle_messages();
   void handle(wire::message const& m);
   void answer_arrivals();
@@ -309,6 +309,9 @@ void supervisor::handle(wire::message const& m) {
             } catch (std::exception const& e) {
               outstanding_.erase(call);
               thrown(call, e.what());
+            } catch (...) {
+              outstanding_.erase(call);
+              thrown(call, "not a std::exception");
             }
           },
           [&](wire::said_read const& r) {
@@ -319,6 +322,8 @@ void supervisor::handle(wire::message const& m) {
                 out.answer = s.netbox_read(target);
               } catch (std::exception const& e) {
                 out.thrown = e.what();
+              } catch (...) {
+                out.thrown = "not a std::exception";
               }
               to->put(std::move(out));
             });
@@ -332,6 +337,8 @@ void supervisor::handle(wire::message const& m) {
                 out.answer = s.netbox_write(method, target, body);
               } catch (std::exception const& e) {
                 out.thrown = e.what();
+              } catch (...) {
+                out.thrown = "not a std::exception";
               }
               to->put(std::move(out));
             });
@@ -361,7 +368,8 @@ void supervisor::answer_arrivals() {
   }
 }
 
-// --- the child's ends -------------------------------------------------------------------------------------------------
+// --- the child's ends
+// -------------------------------------------------------------------------------------------------
 
 void supervisor::send() {
   while (sent_ < unsent_.size() && !closed_) {
@@ -371,7 +379,11 @@ void supervisor::send() {
     } else if (n < 0 && errno == EINTR) {
       continue;
     } else {
-      if (n < 0 && errno == EAGAIN) return;
+      if (n < 0 && errno == EAGAIN) {
+        // What it has taken need not be kept until it has taken all.
+        if (sent_ > read_at_once) unsent_.erase(0, std::exchange(sent_, 0));
+        return;
+      }
       break;  // it reads no more; that its end is closed is seen when reading
     }
   }
@@ -379,15 +391,19 @@ void supervisor::send() {
   sent_ = 0;
 }
 
-void supervisor::read_socket() {
+// False: there was nothing to read.
+bool supervisor::read_socket() {
   std::array<char, read_at_once> bytes;
   auto const n = recv(child_.socket(), bytes.data(), bytes.size(), 0);
   if (n > 0) {
     if (!done_) in_.feed({bytes.data(), static_cast<std::size_t>(n)});
-  } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+    return true;
+  }
+  if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
     closed_ = true;
     close_until_ = clock::now() + close_grace;
   }
+  return false;
 }
 
 void supervisor::read_pipe(int fd, level as, std::string& partial, void (child_process::*close)()) {
@@ -462,15 +478,17 @@ void supervisor::loop() {
   }
 }
 
-// What it said and printed before it ended.
+// What it said and printed before it ended. Nobody takes answers any more.
 void supervisor::after_its_end() {
+  auto const listen = [&] {
+    outstanding_.clear();
+    unsent_.clear();
+    sent_ = 0;
+    handle_messages();
+    return !closed_ && !done_ && garbage_.empty() && read_socket();
+  };
   if (killed_ == killed::no)
-    while (!closed_ && !done_ && garbage_.empty()) {
-      read_socket();
-      outstanding_.clear();
-      unsent_.clear();
-      sent_ = 0;
-      handle_messages();
+    while (listen()) {
     }
   for (std::size_t left = max_left_behind; left > read_at_once && child_.out() >= 0; left -= read_at_once)
     read_pipe(child_.out(), level::info, partial_out_, &child_process::close_out);
@@ -478,7 +496,8 @@ void supervisor::after_its_end() {
     read_pipe(child_.err(), level::warning, partial_err_, &child_process::close_err);
 }
 
-// --- how it ended -----------------------------------------------------------------------------------------------------
+// --- how it ended
+// -----------------------------------------------------------------------------------------------------
 
 std::string supervisor::where() const {
   if (!phase_) return "while it was started";
@@ -504,8 +523,9 @@ base::error supervisor::words() const {
   if (!garbage_.empty()) return fault(fmt::format("its process sent weir what is no message {}: {}", at, garbage_));
   switch (killed_) {
     case killed::wall:
-      return base::fail(fmt::format("its process had not ended after {} ({}) and was killed", seconds(limits_.wall), at),
-                        "limits.wall of this stage says so: make it longer if it has that much to do");
+      return base::fail(
+          fmt::format("its process had not ended after {} ({}) and was killed", seconds(limits_.wall), at),
+          "limits.wall of this stage says so: make it longer if it has that much to do");
     case killed::cancel:
       return fault(fmt::format("did not stop within {} of being told to ({}): its process was killed",
                                seconds(limits_.cancel_grace), at));
@@ -598,8 +618,7 @@ ending supervise(wire::start start, process_options const& how, services* offere
 base::result<fs::path> checked(fs::path const& file) {
   std::error_code ec;
   auto real = fs::canonical(file, ec);
-  if (ec)
-    return base::fail(error_code::config, fmt::format("plugin {}: {}", file.string(), ec.message()));
+  if (ec) return base::fail(error_code::config, fmt::format("plugin {}: {}", file.string(), ec.message()));
   if (auto const good = check_plugin_file(real); !good) return good.error();
   return real;
 }
@@ -638,8 +657,8 @@ load_report describe(fs::path const& file, process_options const& how) {
     return report;
   }
   auto const problem = [&](base::error e) {
-    report.problems.push_back(base::fail(error_code::config, fmt::format("plugin {}: {}", real->string(), e.what),
-                                         std::move(e.hint)));
+    report.problems.push_back(
+        base::fail(error_code::config, fmt::format("plugin {}: {}", real->string(), e.what), std::move(e.hint)));
     return report;
   };
   wire::start start;

@@ -1,8 +1,10 @@
-// A stage in a process of its own: the same .so, the same contract, over a socket pair. What it does to its process costs
-// the stage and nothing else.
+// A stage in a process of its own: the same .so, the same contract, over a socket pair. What it does to its process
+// costs the stage and nothing else.
 //
 // weir starts itself again ("weir stage-process"), with no environment, no credentials and one socket; the child loads
 // the plugin, runs it with run_stage() over `services` that ask the parent, and the parent answers from the real ones.
+// It may compute, have threads, and read the system's libraries and data and its plugin's own folder (Landlock); it may
+// not write files, reach the network, start processes or look at others (seccomp). What it prints gets into the log.
 #pragma once
 #include <chrono>
 #include <cstddef>
@@ -33,8 +35,8 @@ struct process_options {
 base::result<void> run_isolated(loaded_stage const& stage, std::string const& options_json, services& offered,
                                 process_options const& how);
 
-// What load({file}) says, found out by a child; every stage has `table` null and `isolated` true. A file that takes its
-// process with it while it is loaded is one problem.
+// What load_alone(file) says, found out by a child; every stage has `table` null and `isolated` true. A file that takes
+// its process with it while it is loaded is one problem. What its stages need of others is not looked for.
 load_report describe(std::filesystem::path const& file, process_options const& how);
 
 // What check() of core/plugin/conformance.hpp says about the file, as JSON text, found out by a child.

@@ -146,7 +146,9 @@ bool link::cancelled() {
 
 // --- services --------------------------------------------------------------------------------------------------------
 
-bool remote_services::log_enabled(base::log::level l) const { return (start_.levels >> static_cast<unsigned>(l) & 1) != 0; }
+bool remote_services::log_enabled(base::log::level l) const {
+  return (start_.levels >> static_cast<unsigned>(l) & 1) != 0;
+}
 
 void remote_services::progress(std::uint64_t done, std::uint64_t total, std::string_view note) {
   wire::writer w(wire::type::progress);

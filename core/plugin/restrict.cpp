@@ -67,7 +67,8 @@ constexpr char const* refused_calls[] = {
     "clock_adjtime", "adjtimex", "acct", "quotactl", "quotactl_fd", "bpf", "perf_event_open", "userfaultfd", "add_key",
     "request_key", "keyctl", "syslog", "ioperm", "iopl", "fanotify_init", "lookup_dcookie",
     // other users
-    "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid", "capset"};
+    "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid",
+    "capset"};
 
 // Programs fall back where these do not exist; their arguments are behind a pointer, where no filter can look.
 constexpr char const* missing_calls[] = {"clone3", "openat2", "io_uring_setup", "io_uring_enter", "io_uring_register"};
@@ -91,7 +92,8 @@ void drop_capabilities(std::vector<std::string>& lacking) {
     lacking.push_back(fmt::format("capabilities could not be dropped: {}", reason(errno)));
 }
 
-// --- Landlock ---------------------------------------------------------------------------------------------------------
+// --- Landlock
+// ---------------------------------------------------------------------------------------------------------
 
 int landlock_version() {
   auto const v = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -132,7 +134,8 @@ std::optional<std::string> landlock(std::vector<fs::path> const& readable) {
   return out;
 }
 
-// --- seccomp ----------------------------------------------------------------------------------------------------------
+// --- seccomp
+// ----------------------------------------------------------------------------------------------------------
 
 class filter {
  public:
@@ -163,9 +166,7 @@ class filter {
   int wrong_ = 0;
 };
 
-scmp_arg_cmp has_bits(unsigned argument, std::uint64_t bits) {
-  return {argument, SCMP_CMP_MASKED_EQ, bits, bits};
-}
+scmp_arg_cmp has_bits(unsigned argument, std::uint64_t bits) { return {argument, SCMP_CMP_MASKED_EQ, bits, bits}; }
 
 std::optional<std::string> seccomp() {
   filter f;

@@ -19,8 +19,7 @@ std::string to_json(load_report const& report) {
                              {"plugin", s.plugin_name},
                              {"plugin_version", s.plugin_version},
                              {"vendor", s.vendor}});
-  for (auto const& p : report.problems)
-    out["problems"].push_back({{"what", p.what}, {"hint", p.hint}});
+  for (auto const& p : report.problems) out["problems"].push_back({{"what", p.what}, {"hint", p.hint}});
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -43,8 +42,8 @@ base::result<load_report> report_from_json(std::string const& text) {
       report.stages.push_back(std::move(one));
     }
     for (auto const& p : in.at("problems"))
-      report.problems.push_back(base::fail(base::error_code::config, p.at("what").get<std::string>(),
-                                           p.at("hint").get<std::string>()));
+      report.problems.push_back(
+          base::fail(base::error_code::config, p.at("what").get<std::string>(), p.at("hint").get<std::string>()));
     return report;
   } catch (json::exception const&) {
     return base::fail("it is no description of a plugin");

@@ -56,6 +56,13 @@ base::error get_error(reader& r) {
   return base::fail(known, repair_utf8(what), repair_utf8(hint));
 }
 
+// What a stage can end with: anything else would end the run in a way that is not for a plugin to choose.
+bool of_a_stage(base::error_code code) {
+  using base::error_code;
+  return code == error_code::failed || code == error_code::interrupted || code == error_code::unreachable ||
+         code == error_code::credentials || code == error_code::config;
+}
+
 // An answer that is not what was waited for means that the other end is not this program.
 void expect(message const& m, type want) {
   if (m.what == type::threw) throw std::runtime_error(std::string(reader(m.fields).text()));
@@ -317,8 +324,7 @@ base::result<said> parse(message const& m) {
       x.kind = kind == 0 ? metric_kind::counter : metric_kind::gauge;
       x.name = r.text();
       x.value = r.f64();
-      if (kind > 1 || !good_name(x.name) || !std::isfinite(x.value) ||
-          (x.kind == metric_kind::counter && x.value < 0))
+      if (kind > 1 || !good_name(x.name) || !std::isfinite(x.value) || (x.kind == metric_kind::counter && x.value < 0))
         broken = "an ill-formed metric";
       out = x;
       break;
@@ -373,6 +379,7 @@ base::result<said> parse(message const& m) {
       said_done d;
       d.ok = r.u8() != 0;
       d.error = get_error(r);
+      if (!of_a_stage(d.error.code)) d.error.code = base::error_code::failed;
       d.out_of_memory = r.u8() != 0;
       d.text = r.text();
       if (!valid_utf8(d.text)) broken = "a result that is not UTF-8";

@@ -133,7 +133,8 @@ base::result<void> parse_taken(message const& m);
 fetched parse_answered(message const& m);
 base::result<std::optional<std::string>> parse_value(message const& m);
 
-// --- from the child: checked like what a stage in this process says, since a plugin can write to the socket itself ----
+// --- from the child: checked like what a stage in this process says, since a plugin can write to the socket itself
+// ----
 
 enum class phase : std::uint8_t { loading, create, collect, destroy, check };
 struct said_phase {

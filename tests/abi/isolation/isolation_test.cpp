@@ -214,7 +214,8 @@ TEST(isolation, a_crash_costs_the_stage_and_names_the_signal) {
   EXPECT_EQ(e.what, "stage \"segfaults\": its process was ended by SIGSEGV (Segmentation fault) in collect()");
   EXPECT_EQ(e.code, error_code::failed);
   EXPECT_HAS(e.hint, "its last lines: ");
-  for (auto const* line : {"half a word: the third node", "no such \xEF\xBF\xBD thing", "a line of the log", "without an end"})
+  for (auto const* line :
+       {"half a word: the third node", "no such \xEF\xBF\xBD thing", "a line of the log", "without an end"})
     EXPECT_HAS(e.hint, line);
   EXPECT_EQ(e.hint.find("too small"), std::string::npos);
   EXPECT_EQ(s.emitted, 1u);
@@ -408,7 +409,8 @@ TEST(isolation, output_is_made_fit_for_a_log) {
   EXPECT_EQ(s.logged[3].second, " [31mred\xEF\xBF\xBD");
 }
 
-// --- describe ---------------------------------------------------------------------------------------------------------
+// --- describe
+// ---------------------------------------------------------------------------------------------------------
 
 TEST(describe, says_what_load_says) {
   for (auto const* name : {"good", "behaves", "wrapped", "no_symbol"}) {
@@ -467,7 +469,8 @@ TEST(describe, gives_no_process_a_file_that_others_can_change) {
   EXPECT_HAS(result.error().what, "can be changed by others");
 }
 
-// --- the check --------------------------------------------------------------------------------------------------------
+// --- the check
+// --------------------------------------------------------------------------------------------------------
 
 TEST(check_in_process, says_what_check_says) {
   auto const here = check(plugin_file("good"), {});
@@ -483,7 +486,8 @@ TEST(check_in_process, a_file_that_crashes_is_an_error) {
   EXPECT_HAS(result.error().hint, checking_mark);
 }
 
-// --- the command ------------------------------------------------------------------------------------------------------
+// --- the command
+// ------------------------------------------------------------------------------------------------------
 
 TEST(isolation, the_command_is_not_for_people) {
   auto const status = std::system(ISOLATION_CHILD " 3</dev/null 2>/dev/null");

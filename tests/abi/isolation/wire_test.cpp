@@ -208,6 +208,16 @@ TEST(wire, passes_a_result_on) {
   });
 }
 
+TEST(wire, a_stage_cannot_end_the_run_as_it_likes) {
+  said_done d;
+  d.error = base::fail(base::error_code::locked, "another run is at work");
+  only_message(frame(d), [](message const& m) {
+    auto const said = parse(m);
+    ASSERT_TRUE(said);
+    EXPECT_EQ(std::get<said_done>(*said).error.code, base::error_code::failed);
+  });
+}
+
 TEST(wire, passes_a_line_of_the_log_on) {
   only_message(frame(said_log{level::warning, "caf\xE9", {{"vmid", "1\xE9"}}}), [](message const& m) {
     auto const said = parse(m);

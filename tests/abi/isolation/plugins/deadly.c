@@ -54,8 +54,9 @@ static weir_status refused(char const* call, long result) {
 /* --- ends of a process -------------------------------------------------------------------------------------------- */
 
 static void segfault(void) {
-  int volatile* volatile nowhere = NULL;
-  signal(SIGSEGV, SIG_DFL); /* also where a sanitizer has a report to write */
+  /* Also where a sanitizer watches out for null pointers and has a report to write. */
+  int volatile* const nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  signal(SIGSEGV, SIG_DFL);
   *nowhere = 1;
 }
 
@@ -448,5 +449,5 @@ static weir_stage const* const stages[] = {
     PLAIN("threads-and-many", threads_and_many),
 };
 
-const weir_plugin weir_plugin_v1 = {
-    WEIR_HEAD(weir_plugin), "deadly", "1", "weir's tests", stages, sizeof stages / sizeof *stages, 0};
+const weir_plugin weir_plugin_v1 = {WEIR_HEAD(weir_plugin),         "deadly", "1", "weir's tests", stages,
+                                    sizeof stages / sizeof *stages, 0};
