@@ -53,6 +53,8 @@ constexpr std::size_t max_unsent = std::size_t{64} << 20;
 // What is read of a pipe after the process's end: more than a pipe can hold.
 constexpr std::size_t max_left_behind = std::size_t{4} << 20;
 constexpr std::size_t max_workers = 16;
+// After so many messages in a row everything else is looked at.
+constexpr unsigned look_around = 64;
 
 template <class... Case>
 struct cases : Case... {
@@ -172,7 +174,7 @@ class supervisor {
   void loop();
   void wait();
   void watch_the_clock();
-  bool read_socket();
+  bool read_socket(int flags = MSG_DONTWAIT);
   void handle_messages();
   void handle(wire::message const& m);
   void answer_arrivals();
@@ -202,6 +204,8 @@ class supervisor {
   output output_;
   std::string partial_out_, partial_err_;
   wire::decoder in_;
+  bool heard_ = false;   // something came in the last round
+  unsigned rounds_ = 0;  // in which that was so
   std::string unsent_;
   std::size_t sent_ = 0;
   std::unordered_set<std::uint64_t> outstanding_;
@@ -373,7 +377,7 @@ void supervisor::answer_arrivals() {
 
 void supervisor::send() {
   while (sent_ < unsent_.size() && !closed_) {
-    auto const n = ::send(child_.socket(), unsent_.data() + sent_, unsent_.size() - sent_, MSG_NOSIGNAL);
+    auto const n = ::send(child_.socket(), unsent_.data() + sent_, unsent_.size() - sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n > 0) {
       sent_ += static_cast<std::size_t>(n);
     } else if (n < 0 && errno == EINTR) {
@@ -392,9 +396,9 @@ void supervisor::send() {
 }
 
 // False: there was nothing to read.
-bool supervisor::read_socket() {
+bool supervisor::read_socket(int flags) {
   std::array<char, read_at_once> bytes;
-  auto const n = recv(child_.socket(), bytes.data(), bytes.size(), 0);
+  auto const n = recv(child_.socket(), bytes.data(), bytes.size(), flags);
   if (n > 0) {
     if (!done_) in_.feed({bytes.data(), static_cast<std::size_t>(n)});
     return true;
@@ -444,6 +448,12 @@ void supervisor::watch_the_clock() {
 }
 
 void supervisor::wait() {
+  // A stage that has just been answered mostly asks again at once, and an emit() is nothing but such a turn: waiting
+  // for the socket alone, for a moment, takes a fifth of its time less than looking at everything.
+  if (std::exchange(heard_, false) && outstanding_.empty() && !closed_ && !paused() && ++rounds_ % look_around != 0) {
+    heard_ = read_socket(0);
+    if (heard_) return;
+  }
   auto const now = clock::now();
   auto until = now + tick;
   for (auto const& t : {cancel_until_, close_until_, linger_until_, kill_until_})
@@ -461,7 +471,7 @@ void supervisor::wait() {
   // Past a deadline that has been acted upon there is nothing to wait for but the end; do not spin.
   int const ready = poll(at, std::size(at), static_cast<int>(std::max<milliseconds::rep>(timeout.count(), 1)));
   if (ready < 0) return;
-  if (at[0].revents != 0 && (listens || (at[0].revents & (POLLHUP | POLLERR)) != 0)) read_socket();
+  if (at[0].revents != 0 && (listens || (at[0].revents & (POLLHUP | POLLERR)) != 0)) heard_ = read_socket();
   if (at[1].revents != 0) read_pipe(child_.out(), level::info, partial_out_, &child_process::close_out);
   if (at[2].revents != 0) read_pipe(child_.err(), level::warning, partial_err_, &child_process::close_err);
   if (at[3].revents != 0) answer_arrivals();

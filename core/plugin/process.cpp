@@ -29,6 +29,8 @@ namespace {
 constexpr int socket_in_child = 3;
 // Where the child's ends stand before they get their numbers: above all of those.
 constexpr int lowest_spare = 10;
+// How long a recv() that may wait does so.
+constexpr std::chrono::microseconds socket_moment{2000};
 // A process that was killed is gone at once, unless the kernel is in the middle of something for it.
 constexpr std::chrono::milliseconds kill_patience{10'000};
 constexpr char marker[] = "WEIR_STAGE_PROCESS";
@@ -47,20 +49,26 @@ base::result<ends> moved_up(int const (&pair)[2]) {
   ends out{descriptor(fcntl(a.get(), F_DUPFD_CLOEXEC, lowest_spare)),
            descriptor(fcntl(b.get(), F_DUPFD_CLOEXEC, lowest_spare))};
   if (!out.ours || !out.theirs) return cannot("a descriptor", errno);
-  if (fcntl(out.ours.get(), F_SETFL, O_NONBLOCK) != 0) return cannot("a descriptor", errno);
   return out;
 }
 
 base::result<ends> make_pipe() {
   int pair[2];
   if (pipe2(pair, O_CLOEXEC) != 0) return cannot("a pipe", errno);
-  return moved_up(pair);
+  auto out = moved_up(pair);
+  if (out && fcntl(out->ours.get(), F_SETFL, O_NONBLOCK) != 0) return cannot("a pipe", errno);
+  return out;
 }
 
 base::result<ends> make_sockets() {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return cannot("a socket", errno);
-  return moved_up(pair);
+  auto out = moved_up(pair);
+  if (!out) return out;
+  timeval const moment{0, socket_moment.count()};
+  if (setsockopt(out->ours.get(), SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment) != 0)
+    return cannot("a socket", errno);
+  return out;
 }
 
 // All that the child gets to know of ours.

@@ -47,8 +47,8 @@ class child_process {
   child_process& operator=(child_process&&) = delete;
   ~child_process();  // killed and reaped, if it was not
 
-  int socket() const { return socket_.get(); }  // none of the three blocks
-  int out() const { return out_.get(); }
+  int socket() const { return socket_.get(); }  // without MSG_DONTWAIT recv() waits for a moment
+  int out() const { return out_.get(); }        // these two never block
   int err() const { return err_.get(); }
   int exited() const { return pidfd_.get(); }  // readable when it has ended; -1 where the system has no such thing
 
