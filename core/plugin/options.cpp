@@ -324,6 +324,28 @@ std::string schema_problem(std::string const& schema_json) {
   return {};
 }
 
+std::vector<option_row> describe_options(std::string const& schema_json) {
+  std::vector<option_row> out;
+  auto const schema = json::parse(schema_json, nullptr, false);
+  auto const* top = follow(schema, &schema);
+  if (!top) return out;
+  auto const all = top->find("properties");
+  if (all == top->end() || !all->is_object()) return out;
+  auto const required = top->value("required", json::array());
+  for (auto const& [name, property] : all->items()) {
+    option_row row;
+    row.name = name;
+    row.required = std::find(required.begin(), required.end(), name) != required.end();
+    if (auto const* part = follow(schema, &property)) {
+      row.expected = expected(schema, part);
+      if (part->contains("default")) row.fallback = (*part)["default"].dump();
+      if (auto const d = part->find("description"); d != part->end() && d->is_string()) row.description = *d;
+    }
+    out.push_back(std::move(row));
+  }
+  return out;
+}
+
 base::result<std::string> check_options(loaded_stage const& stage, std::string const& options_json,
                                         std::string const& where) {
   auto const refuse = [&](std::string const& what, std::string hint) {

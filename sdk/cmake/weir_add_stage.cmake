@@ -1,15 +1,30 @@
 # weir_add_stage(NAME SOURCES file... [LIBRARIES target...] [JSON])
 #
-# A stage plugin NAME.so that exports weir_plugin_v1 and nothing else. JSON: links nlohmann_json (for weir/json.hpp).
-# The same file serves the weir tree itself (target weir_sdk) and find_package(weir-sdk) (target weir::sdk).
+# A stage plugin NAME.so, in C++20 or C11, that exports weir_plugin_v1 and nothing else. JSON: links nlohmann_json (for
+# weir/json.hpp). The same file serves the weir tree itself (target weir_sdk) and find_package(weir-sdk) (weir::sdk).
 include_guard(GLOBAL)
 
 function(weir_add_stage name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "JSON" "" "SOURCES;LIBRARIES")
-  if(NOT arg_SOURCES OR arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "weir_add_stage(${name}): want SOURCES file... [LIBRARIES target...] [JSON]; "
-                        "not understood: '${arg_UNPARSED_ARGUMENTS}'")
+  set(usage "want weir_add_stage(NAME SOURCES file... [LIBRARIES target...] [JSON])")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "weir_add_stage(${name}): not understood: ${arg_UNPARSED_ARGUMENTS}\n${usage}")
+  elseif(NOT arg_SOURCES)
+    message(FATAL_ERROR "weir_add_stage(${name}): no SOURCES\n${usage}")
+  elseif(TARGET ${name})
+    message(FATAL_ERROR "weir_add_stage(${name}): there is a target of this name already")
+  elseif(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    message(FATAL_ERROR "weir_add_stage(${name}): plugins of weir are ELF libraries: build them on Linux, not ${CMAKE_SYSTEM_NAME}")
   endif()
+  # What no language that is enabled compiles would be left out of the library without a word.
+  get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+  foreach(source ${arg_SOURCES})
+    if(source MATCHES "\\.c$" AND NOT "C" IN_LIST languages)
+      message(FATAL_ERROR "weir_add_stage(${name}): ${source} is C, which is not enabled: project(... LANGUAGES C)")
+    elseif(source MATCHES "\\.(cpp|cc|cxx)$" AND NOT "CXX" IN_LIST languages)
+      message(FATAL_ERROR "weir_add_stage(${name}): ${source} is C++, which is not enabled: project(... LANGUAGES CXX)")
+    endif()
+  endforeach()
   set(map ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/weir_plugin.map)
 
   add_library(${name} MODULE ${arg_SOURCES})
@@ -19,19 +34,30 @@ function(weir_add_stage name)
     target_link_libraries(${name} PRIVATE weir::sdk)
   endif()
   if(arg_JSON)
-    find_package(nlohmann_json REQUIRED)
+    if(NOT TARGET nlohmann_json::nlohmann_json)
+      find_package(nlohmann_json QUIET)
+      if(NOT nlohmann_json_FOUND)
+        message(FATAL_ERROR "weir_add_stage(${name} ... JSON): nlohmann_json was not found (Debian: nlohmann-json3-dev)")
+      endif()
+    endif()
     target_link_libraries(${name} PRIVATE nlohmann_json::nlohmann_json)
   endif()
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
-  target_compile_features(${name} PRIVATE cxx_std_20)
+  # A standard that is not enabled may not be asked for. C11 and C++20 at least: a project's own choice of more stands.
+  if("CXX" IN_LIST languages)
+    target_compile_features(${name} PRIVATE cxx_std_20)
+  endif()
+  if("C" IN_LIST languages)
+    target_compile_features(${name} PRIVATE c_std_11)
+  endif()
   set_target_properties(${name} PROPERTIES
-    PREFIX "" CXX_EXTENSIONS OFF C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-    POSITION_INDEPENDENT_CODE ON LINK_DEPENDS ${map})
+    PREFIX "" SUFFIX ".so" C_EXTENSIONS OFF CXX_EXTENSIONS OFF C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON POSITION_INDEPENDENT_CODE ON LINK_DEPENDS ${map})
   target_link_options(${name} PRIVATE -Wl,--version-script=${map})
 
   # A symbol that is missing shall fail here, not when weir loads the plugin. With sanitizers the host brings their runtime.
   get_directory_property(flags COMPILE_OPTIONS)
-  if(NOT "${CMAKE_CXX_FLAGS} ${flags}" MATCHES "-fsanitize")
+  if(NOT "${CMAKE_CXX_FLAGS} ${CMAKE_C_FLAGS} ${flags}" MATCHES "-fsanitize")
     target_link_options(${name} PRIVATE -Wl,-z,defs)
   endif()
 endfunction()
