@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <map>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "abi/loader/fake_services.hpp"
@@ -194,6 +196,41 @@ TEST(isolation, answers_threads_and_fetch_many_at_once) {
   EXPECT_TRUE(result) << result.error().text();
   EXPECT_EQ(s.asked, 1000u + 8 * 200);
   EXPECT_EQ(s.emitted, 8u * 200);
+}
+
+TEST(isolation, requests_at_once_are_bounded) {
+  // Answers nothing until no more is asked for; cancelled() is asked in every round of the loop.
+  class : public fake_services {
+   public:
+    bool cancelled() const override {
+      if (held.size() >= 256 && ++rounds_ == 3) release_ = true;
+      return false;
+    }
+    void fetch_async(std::string target, std::function<void(fetched)> done) override {
+      fake_services::fetch_async(std::move(target), std::move(done));
+      most = std::max(most, held.size());
+    }
+    void log(level, std::string_view, std::vector<log_field> const&) override {}
+    std::size_t most = 0;
+    bool due() const { return release_; }
+
+   private:
+    mutable std::atomic<int> rounds_{0};
+    mutable std::atomic<bool> release_{false};
+  } s;
+  s.mode = fake_services::answers::held;
+  std::atomic<bool> over{false};
+  std::thread answering([&] {
+    while (!over && !s.due()) std::this_thread::sleep_for(1ms);
+    // The loop listens to nothing but answers now.
+    s.mode = fake_services::answers::at_once;
+    for (auto& [target, done] : s.held) done(fake_services::answer(target));
+  });
+  auto const result = run("crowd", s);
+  over = true;
+  answering.join();
+  EXPECT_TRUE(result) << result.error().text();
+  EXPECT_EQ(s.most, 256u);
 }
 
 TEST(isolation, answers_may_come_when_all_is_over) {

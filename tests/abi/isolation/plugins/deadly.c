@@ -402,6 +402,29 @@ static weir_status threads_and_many(void* self, weir_run const* run) {
   return status;
 }
 
+/* 300 requests at once, from as many threads. */
+static void* fetch_one(void* run_pointer) {
+  weir_run const* run = run_pointer;
+  weir_reply const* reply = NULL;
+  weir_status const status = run->fetch(run, text("/many/1"), &reply);
+  if (reply != NULL) reply->release(reply);
+  return status == WEIR_OK ? (void*)run : NULL;
+}
+
+static weir_status crowd(void* self, weir_run const* run) {
+  pthread_t threads[300];
+  int i, good = 0;
+  void* said;
+  (void)self;
+  for (i = 0; i < 300; ++i)
+    if (pthread_create(&threads[i], NULL, fetch_one, (void*)run) != 0) return WEIR_E_NOMEM;
+  for (i = 0; i < 300; ++i) {
+    pthread_join(threads[i], &said);
+    good += said != NULL;
+  }
+  return good == 300 ? WEIR_OK : WEIR_E_FAILED;
+}
+
 #define STAGE(ID, CREATE, COLLECT, DESTROY)                                                               \
   &(const weir_stage) {                                                                                   \
     WEIR_HEAD(weir_stage), ID, "1", ID, "", "proxmox", "[\"extras.tag\"]", NULL, CREATE, COLLECT, DESTROY \
@@ -447,6 +470,7 @@ static weir_stage const* const stages[] = {
     PLAIN("leaves-threads", leaves_threads),
     PLAIN("many-1000", many),
     PLAIN("threads-and-many", threads_and_many),
+    PLAIN("crowd", crowd),
 };
 
 const weir_plugin weir_plugin_v1 = {WEIR_HEAD(weir_plugin),         "deadly", "1", "weir's tests", stages,
