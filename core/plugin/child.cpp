@@ -7,9 +7,12 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "core/plugin/isolation.hpp"
 #include "core/plugin/remote.hpp"
@@ -34,6 +37,21 @@ int refuse(std::string const& why) {
   std::fprintf(stderr, "weir stage-process is started by weir itself, for a stage in a process of its own: %s\n",
                why.c_str());
   return exit_usage;
+}
+
+// The plugin and the libraries that it may have brought with it; nothing else that lies there, such as a token.
+std::vector<std::filesystem::path> readable(wire::start const& start) {
+  namespace fs = std::filesystem;
+  std::vector<fs::path> out{start.file, start.answers};
+  std::error_code ec;
+  fs::directory_iterator at(fs::path(start.file).parent_path(), ec);
+  for (; !ec && at != fs::directory_iterator(); at.increment(ec)) {
+    auto const name = at->path().filename().string();
+    std::error_code ignored;
+    bool const library = name.ends_with(".so") || name.find(".so.") != std::string::npos;
+    if (library && at->is_regular_file(ignored)) out.push_back(at->path());
+  }
+  return out;
 }
 
 class worker {
@@ -121,8 +139,7 @@ int stage_process(int socket) {
   std::set_new_handler(&no_memory);
   // What it printed before it crashed is wanted.
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
-  auto const lacking = restrict_process(
-      {start.address_space, start.cpu_seconds, {std::filesystem::path(start.file).parent_path(), start.answers}});
+  auto const lacking = restrict_process({start.address_space, start.cpu_seconds, readable(start)});
   if (start.what == wire::job::run && (start.levels >> static_cast<unsigned>(base::log::level::debug) & 1) != 0)
     for (auto const& one : lacking)
       if (auto const line = wire::frame(wire::said_log{base::log::level::debug, "isolation: " + one, {}}))

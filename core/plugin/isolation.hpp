@@ -3,7 +3,7 @@
 //
 // weir starts itself again ("weir stage-process"), with no environment, no credentials and one socket; the child loads
 // the plugin, runs it with run_stage() over `services` that ask the parent, and the parent answers from the real ones.
-// It may compute, have threads, and read the system's libraries and data and its plugin's own folder (Landlock); it may
+// It may compute, have threads, read the system's libraries and data and libraries beside its plugin (Landlock); it may
 // not write files, reach the network, start processes or look at others (seccomp). What it prints gets into the log.
 #pragma once
 #include <chrono>
