@@ -26,7 +26,6 @@ from weir_test import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_STOPPED, S
 
 PLUGINS = Path(os.environ["WEIR_BAD_PLUGINS"])
 NEIGHBOURS = change.STAGES
-# A sanitizer's shadow cannot be limited, and takes its time.
 SANITIZED = weir_test.WEIR.exists() and any(name in weir_test.WEIR.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 # What one stage emits, up to its limit of 1 GiB, and a quarter more for all else.
 MOST_MEMORY_MIB = 1280
@@ -36,14 +35,14 @@ TABLE = []
 
 
 def case(does, *, file="bad", stage="bad", options=None, limits=None, ends="failed", says="", here=None, hint="", modes="both",
-         exits=None, text=True, memory=False, then=None, run=None):
+         exits=None, text=True, plain=False, then=None, run=None):
     """One way of being bad. `says`: what the reason must match, isolated; `here`: in process (default: the same).
-    `memory`: it is about memory. `then`: a method that looks at what else must be so; `run`: one that runs weir instead of a plain sync."""
+    `plain`: not with sanitizers. `then`: a method that looks at what else must be so; `run`: one that runs weir instead of a plain sync."""
     name = re.sub(r"[^a-z0-9]+", "_", does.lower()).strip("_")
     if exits is None:
         exits = {"ok": EXIT_DONE, "stopped": EXIT_INTERRUPTED}.get(ends, EXIT_PARTIAL)
     return SimpleNamespace(does=does, name=name, file=file, stage=stage, options=options, limits=limits or {}, ends=ends, says=says,
-                           here=says if here is None else here, hint=hint, modes=modes, exits=exits, text=text, memory=memory, then=then, run=run)
+                           here=says if here is None else here, hint=hint, modes=modes, exits=exits, text=text, plain=plain, then=then, run=run)
 
 
 def does(what, option, **more):
@@ -95,11 +94,11 @@ CASES = [
          hint="kinds_json"),
     does("emits invalid UTF-8", "invalid_utf8", says=r'^stage "bad": emit\(\): fields_json is not UTF-8', hint=FAULT),
     # Over the limit of 2,000,000 objects, and over that of 1 GiB: the time goes with the calls, and with the bytes.
-    does("emits 10 million objects", "emits_many", with_options={"count": "10000000", "bytes": "20"}, text=False, memory=True,
+    does("emits 10 million objects", "emits_many", with_options={"count": "10000000", "bytes": "20"}, text=False, plain=True,
          modes="in process",
          says=r"emitted more than .*; it was stopped", then="memory_is_bounded"),
     does("emits 10 million objects, whatever emit returns", "emits_many", with_options={"count": "10000000", "bytes": "8000", "on": "1"},
-         text=False, memory=True, modes="isolated", says=r"emitted more than .*; it was stopped", then="memory_is_bounded"),
+         text=False, plain=True, modes="isolated", says=r"emitted more than .*; it was stopped", then="memory_is_bounded"),
     # --- no end
     does("never returns", "never_returns", modes="isolated", limits={"wall": "3s"}, text=False,
          says=r"had not ended after 3 s \(in collect\(\)\) and was killed", hint="not going to return"),
@@ -123,7 +122,7 @@ CASES = [
     does("prints what would take over the terminal", "prints_escapes", modes="isolated", ends="ok", then="terminal_is_safe"),
     does("says what would take over the terminal", "says_escapes", says="the reason", hint="what to do"),
     does("prints 100,000 lines", "prints_much", modes="isolated", ends="ok", then="output_is_bounded"),
-    case("wants 100 GiB", file="wrapped", stage="wants-100-gib", modes="isolated", memory=True, says="out of memory", hint=r"4096 MiB of memory"),
+    case("wants 100 GiB", file="wrapped", stage="wants-100-gib", modes="isolated", plain=True, says="out of memory", hint=r"4096 MiB of memory"),
     # --- the system
     does("deletes its own file", "deletes_itself", ends="ok", text=False, then="could_not_delete"),
     does("empties its own file", "empties_itself", modes="isolated", ends="ok", then="could_not_empty"),
@@ -131,7 +130,7 @@ CASES = [
     does("runs another program", "execs", modes="isolated", says=r"tried to start another process in collect\(\)"),
     does("opens a TCP socket", "opens_socket", modes="isolated", ends="ok", then="no_socket"),
     does("kills weir", "kills_weir", modes="isolated", ends="ok", then="no_kill"),
-    does("looks for weir's secrets", "looks_for_secrets", ends="ok", run="with_secrets", then="found_no_secret"),
+    does("looks for weir's secrets", "looks_for_secrets", ends="ok", plain=True, run="with_secrets", then="found_no_secret"),
 ]
 
 
@@ -190,10 +189,9 @@ class BadPlugins(SyncCase):
     # ---- running
 
     def plugin(self, c):
-        """Where the case's plugin is: a copy of its own, which it may do to what it likes."""
-        folder = self.workspace.path / "plugins"
-        folder.mkdir(exist_ok=True)
-        return Path(shutil.copy2(PLUGINS / f"{c.file}.so", folder))
+        """Where the case's plugin is: a copy, to which it may do what it likes. Beside weir's configuration and tokens, as
+        somebody in a hurry would have it."""
+        return Path(shutil.copy2(PLUGINS / f"{c.file}.so", self.workspace.path))
 
     def stages(self, c):
         """Of the configuration; None: all that are found."""
@@ -246,8 +244,8 @@ class BadPlugins(SyncCase):
         self.start(stages=stages, plugin_path=[str(weir_test.WEIR.parent / "stages"), str(self.file)])
 
     def try_out(self, c):
-        if SANITIZED and c.memory:
-            self.skipTest("it is about memory, of which a sanitizer takes what it likes")
+        if SANITIZED and c.plain:
+            self.skipTest("sanitizers take memory and rights that are denied to plain processes")
         self.prepare(c)
         before = set(children())
         outcome = getattr(self, c.run)(c) if c.run else self.sync(c)
