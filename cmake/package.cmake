@@ -22,9 +22,9 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_WEIR_PACKAGE_NAME weir)
 set(CPACK_DEBIAN_WEIR_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_WEIR_PACKAGE_SUGGESTS weir-sdk)
-set(CPACK_COMPONENT_WEIR_DESCRIPTION
-    "${PROJECT_DESCRIPTION}\n It compares what Proxmox VE says with what NetBox holds, and sends the difference in lists,\n\
- below ceilings that a profile sets. What is read is the work of plugins.")
+set(CPACK_DEBIAN_WEIR_DESCRIPTION "copies Proxmox VE into NetBox, as fast as that NetBox can take it
+weir compares what Proxmox VE says with what NetBox holds, and sends the difference in lists, below ceilings that a profile sets.
+What is read is the work of plugins.")
 
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_NAME weir-sdk)
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_ARCHITECTURE all)
@@ -33,9 +33,9 @@ set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_DEPENDS "libc6-dev | libc-dev")
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_RECOMMENDS "g++ (>= 4:12), cmake (>= 3.25), nlohmann-json3-dev")
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_SUGGESTS weir)
-set(CPACK_COMPONENT_WEIR-SDK_DESCRIPTION
-    "Stages of one's own for weir\n Headers in C11 and C++20, a function for CMake, a host in memory for tests, a template that\n\
- 'weir new-stage' lays out, a guide and examples.")
+set(CPACK_DEBIAN_WEIR-SDK_DESCRIPTION "stages of one's own for weir
+Headers in C11 and C++20, a function for CMake, a host in memory for tests, a template that 'weir new-stage' lays out, a guide
+and examples.")
 
 install(FILES README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT weir)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT weir)

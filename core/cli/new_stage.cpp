@@ -108,7 +108,7 @@ int new_stage(arguments const& args) {
   std::cout << to.string() << "/ is laid out: stage.cpp is the stage, test.cpp its test. Next:\n\n"
             << "  cd " << to.string() << "\n"
             << "  cmake -S . -B build && cmake --build build && ctest --test-dir build --output-on-failure\n"
-            << "  weir stages check build/" << id << ".so\n"
+            << "  weir stages check build/" << id << ".so --answers answers\n"
             << "  weir demo --plugin build --stage " << id << "\n";
   return exit_code::done;
 }

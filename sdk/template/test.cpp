@@ -1,4 +1,4 @@
-// The built plugin, loaded and run against answers from memory. Any test framework will do; this needs none.
+// The built plugin, loaded and run against canned answers. Any test framework will do; this needs none.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   weir_stage const& stage = weir::testing::stage_of(*plugin, "my-stage");
 
   weir::testing::host host;
-  host.answer("/pools", R"({"data":[{"poolid":"web","comment":"front ends"},{"poolid":"db"}]})");
+  host.answers_from(argc > 2 ? argv[2] : "answers");
   auto const out = host.run(stage, {{"prefix", "p-"}});
   check(out.ok(), "the stage succeeds and keeps the contract", out);
   check(out.emitted("extras.tag").size() == 2, "one tag per pool", out);

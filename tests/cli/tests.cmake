@@ -33,3 +33,11 @@ set_tests_properties(cli.rest PROPERTIES LABELS cli TIMEOUT 300
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_TEST_DEVICE_TAGS=$<TARGET_FILE:weir_test_device_tags>")
 
 include(${CMAKE_CURRENT_LIST_DIR}/bad_plugins/bad_plugins.cmake)
+
+add_test(NAME cli.stages COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_stages.py)
+set_tests_properties(cli.stages PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_CONFORMANCE_CASES=${CMAKE_BINARY_DIR}/tests/abi/conformance/plugins")
+# After abi.examples and abi.example_rust have built them.
+add_test(NAME cli.examples COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_examples.py)
+set_tests_properties(cli.examples PROPERTIES LABELS cli TIMEOUT 300 FIXTURES_REQUIRED "examples;example_rust"
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_EXAMPLES=${CMAKE_BINARY_DIR}/examples")
