@@ -532,10 +532,11 @@ base::error supervisor::words() const {
   auto const fault = [](std::string what) { return base::fail(std::move(what), plugin_fault); };
   if (!garbage_.empty()) return fault(fmt::format("its process sent weir what is no message {}: {}", at, garbage_));
   switch (killed_) {
-    case killed::wall:
-      return base::fail(
-          fmt::format("its process had not ended after {} ({}) and was killed", seconds(limits_.wall), at),
-          "limits.wall of this stage says so: make it longer if it has that much to do");
+    case killed::wall: {
+      auto what = fmt::format("its process had not ended after {} ({}) and was killed", seconds(limits_.wall), at);
+      if (offered_ == nullptr) return fault(std::move(what));  // it was only to be looked at
+      return base::fail(std::move(what), "limits.wall of this stage says so: make it longer if it has that much to do");
+    }
     case killed::cancel:
       return fault(fmt::format("did not stop within {} of being told to ({}): its process was killed",
                                seconds(limits_.cancel_grace), at));
