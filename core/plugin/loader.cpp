@@ -58,6 +58,12 @@ bool good_id(std::string_view id) {
          std::all_of(id.begin(), id.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-'; });
 }
 
+// These are shown to people, in tables: nothing in them may end a line or steer a terminal.
+bool one_line(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
+}
+
 // One stage's table, checked and copied. `whose`: the file and the plugin, for messages.
 base::result<loaded_stage> check_stage(weir_stage const* table, std::uint32_t index, std::string const& whose) {
   auto const nth = fmt::format("{}: stage number {}", whose, index + 1);
@@ -79,6 +85,8 @@ base::result<loaded_stage> check_stage(weir_stage const* table, std::uint32_t in
   for (auto const& one : texts) {
     if (one.text == nullptr) return refuse(fmt::format("{} has a null pointer for its {}", name, one.what));
     if (!valid_utf8(one.text)) return refuse(fmt::format("{}: its {} is not UTF-8", name, one.what));
+    if (one.text != table->kinds_json && !one_line(one.text))
+      return refuse(fmt::format("{}: its {} holds a control character", name, one.what));
   }
   if (table->create == nullptr) return refuse(name + " has a null pointer for create()");
   if (table->collect == nullptr) return refuse(name + " has a null pointer for collect()");
@@ -156,6 +164,8 @@ void load_file(fs::path const& file, load_report& report, std::vector<loaded_sta
   for (auto const& one : texts) {
     if (one.text == nullptr) return problem(refuse(fmt::format("{} has a null pointer for its {}", whose, one.what)));
     if (!valid_utf8(one.text)) return problem(refuse(fmt::format("{}: its {} is not UTF-8", whose, one.what)));
+    if (!one_line(one.text))
+      return problem(refuse(fmt::format("{}: its {} holds a control character", whose, one.what)));
   }
   if (plugin.stages == nullptr) return problem(refuse(whose + " has a null pointer for its list of stages"));
   if (plugin.stage_count == 0 || plugin.stage_count > max_stages)

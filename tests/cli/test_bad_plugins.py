@@ -58,6 +58,7 @@ CASES = [
          says=r"newer_minor\.so needs at least weir plugin ABI 1\.9, this weir speaks 1\.", hint="update weir"),
     case("has a plugin struct that is too short", file="short_plugin", ends="refused", says=r"short_plugin\.so.*too short.*24 bytes"),
     case("has a stage struct that is too short", file="short_stage", ends="refused", says=r"short_stage\.so.*too short.*40 bytes"),
+    case("has a title that would take over the terminal", file="odd_title", ends="refused", says=r"its title holds a control character"),
     case("calls a symbol that nobody has", file="undefined", ends="refused",
          says=r"undefined\.so can't be loaded: .*undefined symbol: symbol_that_nobody_has"),
     case("throws while it is loaded", file="load_throws", ends="refused", modes="isolated",
