@@ -67,6 +67,11 @@ std::string seconds(milliseconds t) {
   return t.count() % 1000 == 0 ? fmt::format("{} s", t.count() / 1000) : fmt::format("{} ms", t.count());
 }
 
+std::string signal_name(int number) {
+  auto const* name = sigabbrev_np(number);
+  return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", number);
+}
+
 // Answers that come from other threads. Outlives the run: an answer may come after it was stopped.
 class arrivals {
  public:
@@ -556,10 +561,8 @@ base::error supervisor::words() const {
     return base::fail(fmt::format("its process was ended by SIGKILL (Killed) {}", at),
                       "weir did not do it: the kernel does where memory runs out, see its log");
   if (end_->signal != 0) {
-    auto const* name = sigabbrev_np(end_->signal);
     auto const* description = sigdescr_np(end_->signal);
-    return fault(fmt::format("its process was ended by {} ({}) {}",
-                             name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", end_->signal),
+    return fault(fmt::format("its process was ended by {} ({}) {}", signal_name(end_->signal),
                              description != nullptr ? description : "a signal without a name", at));
   }
   if (end_->exit_code == static_cast<int>(child_exit::no_memory))
@@ -589,7 +592,9 @@ ending supervisor::judge() {
     if (killed_ == killed::lingered)
       unclean = fmt::format("had not ended {} later and was killed", seconds(limits_.cancel_grace));
     else if (end_ && end_->signal != 0)
-      unclean = fmt::format("was ended by SIG{}", sigabbrev_np(end_->signal));
+      unclean = "was ended by " + signal_name(end_->signal);
+    else if (end_ && end_->exit_code != 0)
+      unclean = fmt::format("ended with exit code {}", end_->exit_code);
     if (!unclean.empty())
       log_line(level::warning, "the stage had done its work, but its process " + unclean + ": a fault of the plugin");
     out.said = std::move(done_);

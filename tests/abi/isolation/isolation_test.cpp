@@ -196,6 +196,7 @@ TEST(isolation, answers_threads_and_fetch_many_at_once) {
   EXPECT_TRUE(result) << result.error().text();
   EXPECT_EQ(s.asked, 1000u + 8 * 200);
   EXPECT_EQ(s.emitted, 8u * 200);
+  EXPECT_TRUE(s.logged.empty()) << s.logged.front().second;  // such as a sanitizer's report
 }
 
 TEST(isolation, requests_at_once_are_bounded) {
@@ -210,7 +211,6 @@ TEST(isolation, requests_at_once_are_bounded) {
       fake_services::fetch_async(std::move(target), std::move(done));
       most = std::max(most, held.size());
     }
-    void log(level, std::string_view, std::vector<log_field> const&) override {}
     std::size_t most = 0;
     bool due() const { return release_; }
 
@@ -231,6 +231,7 @@ TEST(isolation, requests_at_once_are_bounded) {
   answering.join();
   EXPECT_TRUE(result) << result.error().text();
   EXPECT_EQ(s.most, 256u);
+  EXPECT_TRUE(s.logged.empty()) << s.logged.front().second;
 }
 
 TEST(isolation, answers_may_come_when_all_is_over) {
@@ -279,6 +280,10 @@ TEST(isolation, a_crash_after_the_work_is_done_is_a_warning) {
   ASSERT_FALSE(s.logged.empty());
   EXPECT_EQ(s.logged.back().first, level::warning);
   EXPECT_HAS(s.logged.back().second, "SIGSEGV");
+  fake_services again;
+  EXPECT_TRUE(run("exits-3-at-exit", again));
+  ASSERT_FALSE(again.logged.empty());
+  EXPECT_HAS(again.logged.back().second, "ended with exit code 3");
 }
 
 TEST(isolation, threads_left_behind_end_with_their_process) {

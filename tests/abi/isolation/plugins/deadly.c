@@ -96,6 +96,14 @@ static weir_status segfaults_at_exit(void* self, weir_run const* run) {
   return WEIR_OK;
 }
 
+static void leave_with_3(void) { _exit(3); }
+
+static weir_status exits_3_at_exit(void* self, weir_run const* run) {
+  (void)self, (void)run;
+  atexit(&leave_with_3);
+  return WEIR_OK;
+}
+
 static weir_status aborts(void* self, weir_run const* run) {
   (void)self, (void)run;
   signal(SIGABRT, SIG_DFL);
@@ -436,6 +444,7 @@ static weir_stage const* const stages[] = {
     STAGE("create-segfaults", create_segfaults, good, destroy),
     STAGE("destroy-segfaults", create, good, destroy_segfaults),
     PLAIN("segfaults-at-exit", segfaults_at_exit),
+    PLAIN("exits-3-at-exit", exits_3_at_exit),
     PLAIN("aborts", aborts),
     PLAIN("exits", exits),
     PLAIN("exits-7", exits_7),
