@@ -144,6 +144,7 @@ std::optional<int> prepare(arguments const& args, setup& out) {
         plugins.stages.erase(found);
         continue;
       }
+      if (!s.sources.empty()) out.options.stage_sources[s.id] = s.sources;
       if (found->isolated)
         out.options.process_limits[s.id] = {
             s.limits.memory_mib << 20, std::chrono::duration_cast<std::chrono::seconds>(s.limits.cpu), s.limits.wall};

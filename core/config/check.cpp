@@ -184,8 +184,11 @@ void checker::check_list(view const& v) {
     auto const shown = v.path() + "[" + std::to_string(i) + "]";
     bool const url = v.key()->type == schema::type::url_list;
     if (resolve(child).is != scalar::kind::text || child.text.empty()) {
-      errors_.push_back(doc_.complain(
-          child.at, shown + " must be " + (url ? "an http or https URL" : "a path") + ", is " + describe(child)));
+      errors_.push_back(doc_.complain(child.at, shown + " must be " +
+                                                    (url                                        ? "an http or https URL"
+                                                     : v.key()->type == schema::type::name_list ? "a name"
+                                                                                                : "a path") +
+                                                    ", is " + describe(child)));
       bad_.insert(&child);
     } else if (url) {
       if (auto const ok = normal_url(child.text); !ok) {
@@ -280,6 +283,7 @@ void checker::check(view const& v) {
       return check_children(v);
     case type::url_list:
     case type::path_list:
+    case type::name_list:
       if (value.is != kind::list)
         return wrong(value.is == kind::text ? std::string("write it in brackets: [ … ]") : std::string(row.help));
       return check_list(v);

@@ -95,6 +95,7 @@ struct stage {
   std::string location;  // "file:line:column" of its options, for error messages
   std::map<std::string, std::string>
       option_locations;  // the same for each option, by JSON pointer ("/include_templates")
+  std::vector<std::string> sources;  // by name; empty: all of the type that it reads
   stage_isolation isolation = stage_isolation::automatic;
   stage_limits limits;
 };

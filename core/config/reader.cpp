@@ -32,7 +32,7 @@ class reader {
     read_profile(root["profile"], c.profile);
     if (auto const netbox = root["netbox"]; netbox.present()) read_netbox(netbox, c.netbox);
     for (auto const& source : root["sources"].children()) c.sources.push_back(read_source(source));
-    if (root["stages"].present()) c.stages = read_stages(root["stages"]);
+    if (root["stages"].present()) c.stages = read_stages(root["stages"], root["sources"]);
     read_plugin_path(root["plugin_path"], c.plugin_path);
     read_state_dir(root["state_dir"], c.state_dir);
     read_max_deletes(root["max_deletes"], c);
@@ -386,7 +386,7 @@ class reader {
       s.password = read_secret(v, "password", "needs a password");
   }
 
-  std::vector<stage> read_stages(view const& v) {
+  std::vector<stage> read_stages(view const& v, view const& sources) {
     std::vector<stage> out;
     for (auto const& options : v.children()) {
       auto const& n = *options.node();
@@ -400,6 +400,15 @@ class reader {
         std::erase_if(own.children, [&](yaml::node const& child) { return options[child.key].key() != nullptr; });
         s.options_json = to_json(own, problem);
         locate(own, "", s.option_locations);
+        for (auto const& name : options["sources"].children()) {
+          if (sources.node() != nullptr && sources.node()->find(name.text()) == nullptr) {
+            std::vector<std::string> known;
+            for (auto const& source : sources.children()) known.push_back(source.node()->key);
+            check_.complain(name, name.path() + ": there is no source '" + base::shorten(name.text(), 60) + "'",
+                            known.empty() ? "" : "known: " + base::join(known));
+          }
+          s.sources.push_back(name.text());
+        }
         auto const isolation = options["isolation"].text();
         s.isolation = isolation == "process" ? stage_isolation::process
                       : isolation == "none"  ? stage_isolation::none

@@ -70,6 +70,7 @@ std::vector<key> const& table() {
 
     {.in = configuration, .path = "stages", .type = type::named_map, .help = "The stages to run and their options; absent: every stage of every plugin found."},
     {.in = configuration, .path = "stages.*", .type = type::options, .help = "The stage's own options."},
+    {.in = configuration, .path = "stages.*.sources", .type = type::name_list, .help = "The sources it reads; absent: all of its type."},
     {.in = configuration, .path = "stages.*.isolation", .type = type::text, .default_value = "auto", .allowed = {"auto", "process", "none"}, .help = "process: the stage runs in a process of its own; none: inside of weir; auto: a process, unless it is one of weir's own."},
     {.in = configuration, .path = "stages.*.limits", .type = type::map, .help = "What a stage in a process of its own may use."},
     {.in = configuration, .path = "stages.*.limits.memory_mib", .type = type::integer, .default_value = "4096", .min = 64, .max = 1 << 24, .help = "Address space, in MiB."},
@@ -217,6 +218,8 @@ std::string_view describe(type t) {
       return "a list of URLs";
     case type::path_list:
       return "a list of paths";
+    case type::name_list:
+      return "a list of names";
     case type::boolean:
       return "true or false";
     case type::integer:

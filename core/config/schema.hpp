@@ -21,6 +21,7 @@ enum class type {
   path,  // "~/" and relative ones start at the file's folder
   url_list,
   path_list,
+  name_list,
   boolean,
   integer,
   number,

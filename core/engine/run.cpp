@@ -302,6 +302,12 @@ void runner::make_jobs() {
   auto const chosen = [&](std::string const& source, std::string const& stage) {
     return only_.empty() || only_.contains({source, stage});
   };
+  auto const reads = [&](plugin::loaded_stage const& stage, source::source const& from) {
+    auto const only = options_.stage_sources.find(stage.id);
+    return stage.source_type == from.type() &&
+           (only == options_.stage_sources.end() ||
+            std::find(only->second.begin(), only->second.end(), from.name()) != only->second.end());
+  };
   auto const make = [&](plugin::loaded_stage const& stage, source::source* from) {
     auto j = std::make_unique<job>();
     j->stage = &stage;
@@ -315,7 +321,7 @@ void runner::make_jobs() {
   for (auto const& s : sources_) {
     std::vector<std::unique_ptr<job>> lane;
     for (auto const& stage : options_.stages)
-      if (stage.source_type == s->type() && chosen(s->name(), stage.id)) lane.push_back(make(stage, s.get()));
+      if (reads(stage, *s) && chosen(s->name(), stage.id)) lane.push_back(make(stage, s.get()));
     if (!lane.empty()) lanes_.push_back(std::move(lane));
   }
   std::vector<std::unique_ptr<job>> sourceless;

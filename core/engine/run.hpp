@@ -20,11 +20,12 @@ std::string new_run_id();  // 8 hexadecimal digits
 
 struct run_options {
   bool dry = false;
-  std::vector<plugin::loaded_stage> stages;                      // in dependency order
-  std::map<std::string, std::string> stage_options;              // by id, checked, JSON
-  std::map<std::string, plugin::process_limits> process_limits;  // by id, of stages that run isolated
-  std::vector<base::error> refused;                              // plugins and stages that cannot run; the others do
-  std::set<std::string> sources;                                 // empty: all
+  std::vector<plugin::loaded_stage> stages;                       // in dependency order
+  std::map<std::string, std::string> stage_options;               // by id, checked, JSON
+  std::map<std::string, std::vector<std::string>> stage_sources;  // by id; absent: all of the type that it reads
+  std::map<std::string, plugin::process_limits> process_limits;   // by id, of stages that run isolated
+  std::vector<base::error> refused;                               // plugins and stages that cannot run; the others do
+  std::set<std::string> sources;                                  // empty: all
   std::string run_id = new_run_id();
   std::string command = "sync";
   store::journal* journal = nullptr;           // null in a dry run

@@ -1,5 +1,8 @@
 #include "core/engine/stage_services.hpp"
 
+#include <algorithm>
+#include <deque>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "core/base/text.hpp"
@@ -16,6 +19,8 @@ namespace {
 constexpr std::size_t most_objects = 2'000'000;
 constexpr std::size_t most_bytes = std::size_t{1} << 30;
 constexpr std::size_t most_metrics = 200;
+// Of weir's log: a stage's field of such a name gets an underscore behind it.
+constexpr std::string_view own_fields[] = {"ts", "level", "msg", "run", "stage", "source"};
 constexpr std::size_t most_keys = 1000;
 
 plugin::fetched no_source() { return {0, "", "this stage has no source to fetch from", false}; }
@@ -42,7 +47,12 @@ void stage_services::progress(std::uint64_t done, std::uint64_t total, std::stri
 
 void stage_services::log(base::log::level l, std::string_view message, std::vector<plugin::log_field> const& fields) {
   std::vector<base::log::field> all{{"source", scope_.source}, {"stage", scope_.stage}};
-  for (auto const& f : fields) all.push_back({f.key, base::shorten(f.value, 512)});
+  std::deque<std::string> renamed;  // stays where it is while it grows
+  for (auto const& f : fields) {
+    bool const ours = std::find(std::begin(own_fields), std::end(own_fields), f.key) != std::end(own_fields);
+    all.push_back({ours ? std::string_view(renamed.emplace_back(f.key + "_")) : std::string_view(f.key),
+                   base::shorten(f.value, 512)});
+  }
   base::log::write(l, base::shorten(message, 512), std::span<base::log::field const>(all));
 }
 
@@ -160,11 +170,12 @@ base::result<void> stage_services::metric(plugin::metric_kind kind, std::string_
   auto found = what_.metrics.find(std::string(name));
   if (found == what_.metrics.end()) {
     if (what_.metrics.size() == most_metrics)
-      return base::fail("the stage has more than " + std::to_string(most_metrics) + " metrics");
+      return base::fail(base::error_code::data, "the stage has more than " + std::to_string(most_metrics) + " metrics");
     found = what_.metrics.emplace(name, engine::metric{counter, 0}).first;
   }
   if (found->second.counter != counter)
-    return base::fail("the metric '" + std::string(name) + "' is a " + (counter ? "gauge" : "counter") + " already");
+    return base::fail(base::error_code::data,
+                      "the metric '" + std::string(name) + "' is a " + (counter ? "gauge" : "counter") + " already");
   found->second.value = counter ? found->second.value + value : value;
   return {};
 }
@@ -197,7 +208,7 @@ base::result<void> stage_services::state_put(std::string_view key, std::optional
     return {};
   }
   if (!state_->contains(name) && state_->size() == most_keys)
-    return base::fail("the stage keeps " + std::to_string(most_keys) + " keys already");
+    return base::fail(base::error_code::data, "the stage keeps " + std::to_string(most_keys) + " keys already");
   state_->insert_or_assign(name, std::string(*value));
   what_.state_changes[name] = std::string(*value);
   return {};

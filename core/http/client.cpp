@@ -76,6 +76,7 @@ struct client::state : std::enable_shared_from_this<state> {
     reply last_reply;  // of the last attempt that failed, for whoever is given it back
     std::size_t attempts = 0;
   };
+  std::string last_failure;  // in a few words: why nothing succeeds, for those that are not even sent
   struct quiet {
     clock::time_point until = clock::time_point::min();
     std::uint64_t unsaid = 0;
@@ -160,6 +161,7 @@ struct client::state : std::enable_shared_from_this<state> {
     auto const v = gate.done(now, t,
                              {what, got.elapsed, throttle::retry_after(got.header("retry-after"), io->wall_now()),
                               got.certificate_refused, cause, got.body.size()});
+    if (what != outcome::ok) last_failure = describe(got, sent.headers);
     publish_learnt();
     tell();
     if (!probing) {
@@ -200,8 +202,9 @@ struct client::state : std::enable_shared_from_this<state> {
     a.outcome = outcome::unreachable;
     a.gave_up = true;
     a.reply.error = failure::other;
-    a.reply.error_text = fmt::format("{}: not sent, since nothing has succeeded for more than {} s", name,
-                                     gate.ceilings().max_outage.count());
+    a.reply.error_text = fmt::format("{}: not sent, since nothing has succeeded for more than {} s{}", name,
+                                     gate.ceilings().max_outage.count(),
+                                     last_failure.empty() ? "" : "; the last that failed: " + last_failure);
   }
 
   // What the gate has decided, for the log and for whoever listens.

@@ -34,7 +34,7 @@ constexpr std::uint64_t most_stops = 40;  // so many places of a run are tried f
 constexpr std::size_t most_rounds = 16;   // of finding out what a stage asks for
 constexpr std::size_t most_single_faults = 8;
 // Options that mean something to weir itself, wherever they stand.
-constexpr char const* reserved_options[] = {"isolation", "limits"};
+constexpr char const* reserved_options[] = {"isolation", "limits", "sources"};
 
 class findings {
  public:

@@ -7,6 +7,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
+import proxmox_model as change
 from sync_case import SyncCase
 from weir_test import EXIT_DONE, EXIT_PARTIAL
 
@@ -43,6 +44,15 @@ class extensions(SyncCase):
         outcome = self.run_weir(expect=EXIT_PARTIAL)
         self.assertEqual(outcome.result("notes")["kinds"]["extras.tag"]["failed"], 1, str(outcome))
         self.assertEqual(self.seen_before(self.run_weir(expect=EXIT_PARTIAL)), ["runs before: 0"])
+
+    def test_it_reads_the_sources_that_it_shall(self):
+        self.begin()
+        pve = change.settings(self.pve)
+        stages = {"notes": {"isolation": self.isolation, "sources": ["pve-b"]}}
+        config = self.workspace.config(self.server.url, change.NETBOX_TOKEN, {"pve-a": pve, "pve-b": pve}, profile=self.profile,
+                                       plugin_path=[NOTES], stages=stages)
+        outcome = self.weir("sync", "--config", config, "--output", "json")
+        self.assertEqual([(r["source"], r["stage"]) for r in outcome.json["results"]], [("pve-b", "notes")])
 
     def test_metrics_are_in_the_result(self):
         self.begin()

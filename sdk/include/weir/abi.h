@@ -157,7 +157,8 @@ typedef struct weir_netbox_v1 {
 /* Extension "weir.log/1": lines with fields of their own, which logs in logfmt or JSON keep apart. */
 #define WEIR_EXT_LOG "weir.log/1"
 typedef struct weir_field {
-  weir_str key;   /* [a-z][a-z0-9_]*, at most 64 bytes; another key is dropped with one warning per run in the log */
+  weir_str key;   /* [a-z][a-z0-9_]*, at most 64 bytes; another key is dropped with one warning per run in the log. weir's
+                   * own names (ts, level, msg, run, stage, source) get an underscore behind them */
   weir_str value; /* text; bytes that are no UTF-8 become U+FFFD */
 } weir_field;
 typedef struct weir_log_v1 {

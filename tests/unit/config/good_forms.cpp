@@ -81,7 +81,7 @@ TEST(good_forms, isolation_of_stages) {
 sources: {pve-a: {type: proxmox, urls: ["https://pve1.example:8006"], token_id: s@pve!w, token_env: PVE}}
 stages:
   nodes: {isolation: process, limits: {memory_mib: 256, cpu: 30s, wall: 2m}}
-  pools: {prefix: p-, isolation: none}
+  pools: {prefix: p-, isolation: none, sources: [pve-a]}
   backups:
 )",
                                  "weir.yaml", options);
@@ -96,6 +96,7 @@ stages:
   EXPECT_EQ(stages[1].options_json, R"({"prefix":"p-"})");
   EXPECT_TRUE(stages[1].isolation == stage_isolation::none);
   EXPECT_FALSE(stages[1].option_locations.contains("/isolation"));
+  EXPECT_EQ(stages[1].sources, std::vector<std::string>{"pve-a"});
   EXPECT_TRUE(stages[2].isolation == stage_isolation::automatic);
   EXPECT_EQ(stages[2].limits.memory_mib, 4096u);
 }
