@@ -313,11 +313,14 @@ base::result<void> judge(std::string const& name, char const* function, weir_sta
     // The stage has only the status to go by when a call is refused; the reason is ours.
     if (status == WEIR_E_INVALID && !seen.last_failure.empty()) what += "; " + seen.last_failure;
   } else {
-    // A rule that it broke is reason enough.
-    what = broken.empty() ? fmt::format("{}: {}() returned {} without a reason (it never called fail())", name,
+    // A rule that it broke is reason enough; else the call that failed probably is.
+    auto const& reason = broken.empty() ? seen.last_failure : broken;
+    what = reason.empty() ? fmt::format("{}: {}() returned {} without a reason (it never called fail())", name,
                                         function, status_name(status))
-                          : fmt::format("{}: {} ({}() returned {})", name, broken, function, status_name(status));
-    if (!seen.last_failure.empty()) what += "; the last call to weir that failed: " + seen.last_failure;
+                          : fmt::format("{}: {} ({}() returned {} and gave no reason of its own)", name, reason,
+                                        function, status_name(status));
+    if (!broken.empty() && !seen.last_failure.empty())
+      what += "; the last call to weir that failed: " + seen.last_failure;
   }
   bool const told = unknown || seen.said;
   if (told && !broken.empty()) what += "; besides: " + broken;

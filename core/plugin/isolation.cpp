@@ -543,7 +543,7 @@ base::error supervisor::words() const {
       return base::fail(std::move(what), "limits.wall of this stage says so: make it longer if it has that much to do");
     }
     case killed::cancel:
-      return fault(fmt::format("did not stop within {} of being told to ({}): its process was killed",
+      return fault(fmt::format("its process did not stop within {} of being told to ({}) and was killed",
                                seconds(limits_.cancel_grace), at));
     case killed::closed:
       return fault("its process closed its connection to weir " + at);

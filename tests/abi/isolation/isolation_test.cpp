@@ -347,7 +347,7 @@ TEST(isolation, a_stage_that_ignores_the_cancel_is_killed) {
   auto const e = failure("sleeps", s, with);
   EXPECT_EQ(e.code, error_code::interrupted);
   EXPECT_EQ(e.what,
-            "stage \"sleeps\": did not stop within 200 ms of being told to (in collect()): its process was killed");
+            "stage \"sleeps\": its process did not stop within 200 ms of being told to (in collect()) and was killed");
   EXPECT_HAS(e.hint, "its last lines: asleep");
   EXPECT_TRUE(no_children());
 }
