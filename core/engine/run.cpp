@@ -205,16 +205,10 @@ base::result<void> runner::open_journal() {
   auto earlier = journal.unfinished(settings_.netbox.url);
   if (!earlier) return earlier.error();
   if (auto ok = journal.begin_run(row); !ok) return ok;
-  for (auto const& e : *earlier) {
-    if (e.id == report_.run_id) continue;
-    // The lock is ours: whoever was at work is not any more.
-    if (e.state == store::run_state::running)
-      if (auto ok = journal.set_run_state(e.id, store::run_state::interrupted, "its process ended in the middle"); !ok)
-        return ok;
-    auto const settled = session_->settle(e.id);
-    if (!settled) return settled.error();
-    report_.looked_up += *settled;
-  }
+  // The lock is ours: whoever was at work is not any more.
+  auto const settled = session_->settle(*earlier);
+  if (!settled) return settled.error();
+  report_.looked_up += *settled;
   if (!options_.resumes.empty()) {
     auto stages = journal.stages(options_.resumes);
     if (!stages) return stages.error();
@@ -457,19 +451,7 @@ void runner::finish(job& j, job_report r) {
   r.took = j.started == steady_clock::time_point{} ? 0ms : since(j.started);
   if (r.status != job_status::ok) not_done_.emplace(r.source, r.stage);
   if (options_.journal) {
-    store::stage_record row{report_.run_id, r.source, r.stage, {}, 0, 0, 0, 0, 0, r.reason.what};
-    row.state = r.status == job_status::ok        ? store::stage_state::done
-                : r.status == job_status::failed  ? store::stage_state::failed
-                : r.status == job_status::skipped ? store::stage_state::skipped
-                                                  : store::stage_state::stopped;
-    for (auto const& [kind, c] : r.kinds) {
-      row.created += c.created;
-      row.updated += c.updated;
-      row.deleted += c.deleted;
-      row.failed += c.failed;
-      row.deferred += c.deferred;
-    }
-    auto ok = options_.journal->put_stage(row);
+    auto ok = options_.journal->put_stage(row_of(report_.run_id, r));
     if (ok) ok = options_.journal->remember(settings_.netbox.url, wire_->learnt(), system_clock::now());
     if (!ok && !report_.fatal) report_.fatal = ok.error();
   }
@@ -552,6 +534,22 @@ report runner::go() {
 }
 
 }  // namespace
+
+store::stage_record row_of(std::string const& run, job_report const& r) {
+  store::stage_record row{run, r.source, r.stage, {}, 0, 0, 0, 0, 0, r.reason.what};
+  row.state = r.status == job_status::ok        ? store::stage_state::done
+              : r.status == job_status::failed  ? store::stage_state::failed
+              : r.status == job_status::skipped ? store::stage_state::skipped
+                                                : store::stage_state::stopped;
+  for (auto const& [kind, c] : r.kinds) {
+    row.created += c.created;
+    row.updated += c.updated;
+    row.deleted += c.deleted;
+    row.failed += c.failed;
+    row.deferred += c.deferred;
+  }
+  return row;
+}
 
 base::result<void> record_end(store::journal& journal, report const& r, int exit_code, std::string_view summary_json) {
   bool left = false;

@@ -40,6 +40,9 @@ struct run_options {
 report run(config::configuration const& settings, run_options const& options, observer& watching,
            std::atomic<bool> const& stop);
 
+// A stage's row in the journal, once it has ended.
+store::stage_record row_of(std::string const& run, job_report const& r);
+
 // After a run: its end in the journal, and what it finished of earlier ones.
 base::result<void> record_end(store::journal& journal, report const& r, int exit_code, std::string_view summary_json);
 

@@ -364,7 +364,22 @@ base::result<std::unordered_map<std::string, object_id>> session::look_up(doubt 
   return found;
 }
 
-base::result<std::size_t> session::settle(std::string const& earlier_run) {
+base::result<std::size_t> session::settle(std::vector<store::run_record> const& earlier) {
+  std::size_t looked_up = 0;
+  for (auto const& e : earlier) {
+    if (e.id == options_.run_id) continue;
+    if (e.state == store::run_state::running)
+      if (auto ok = journal_->set_run_state(e.id, store::run_state::interrupted, "its process ended in the middle");
+          !ok)
+        return ok.error();
+    auto const settled = settle_run(e.id);
+    if (!settled) return settled.error();
+    looked_up += *settled;
+  }
+  return looked_up;
+}
+
+base::result<std::size_t> session::settle_run(std::string const& earlier_run) {
   std::size_t settled = 0;
   auto& on = wire_.on();
   for (auto const state : {store::batch_state::sent, store::batch_state::unknown, store::batch_state::pending}) {

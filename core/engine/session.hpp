@@ -37,14 +37,16 @@ class session {
   // counts, status and reason; what concerns the whole run goes into `into`.
   void process(collected what, job_report& r, report& into);
 
-  // Finds out what became of the requests that an earlier run had on the wire when it ended. Waits until NetBox cannot
-  // be at work on them any more. Their number; an error if NetBox or the journal fails.
-  base::result<std::size_t> settle(std::string const& earlier_run);
+  // Finds out what became of the requests that earlier runs, which no process is at work on any more, had on the wire
+  // when they ended. Waits until NetBox cannot be at work on them. Their number; an error if NetBox or the journal
+  // fails.
+  base::result<std::size_t> settle(std::vector<store::run_record> const& earlier);
 
  private:
   base::result<void> read_tables(collected const& what, std::string const& lane);
   base::result<void> read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane);
   void carry_out(job_report& r, report& into);
+  base::result<std::size_t> settle_run(std::string const& earlier_run);
   base::result<std::vector<netbox::client::logged_change>> logged(std::string const& marker,
                                                                   throttle::clock::time_point deadline,
                                                                   std::string const& lane);

@@ -328,13 +328,9 @@ void host::work(process& p, run_plan const& plan, source const& wanted, outcome&
     row.resumes = report.resumes = plan.resume && !earlier->empty() ? earlier->front().id : "";
     row.started = p.loop->wall_now();
     if (auto ok = journal.begin_run(row); !ok) return ok;
-    for (auto const& e : *earlier) {
-      if (e.state == store::run_state::running)
-        if (auto ok = journal.set_run_state(e.id, store::run_state::interrupted, "it crashed"); !ok) return ok;
-      auto const settled = p.session->settle(e.id);
-      if (!settled) return settled.error();
-      report.looked_up += *settled;
-    }
+    auto const settled = p.session->settle(*earlier);
+    if (!settled) return settled.error();
+    report.looked_up += *settled;
     if (!report.resumes.empty()) {
       auto stages = journal.stages(report.resumes);
       if (!stages) return stages.error();
@@ -377,19 +373,7 @@ void host::work(process& p, run_plan const& plan, source const& wanted, outcome&
       p.session->process(emitted(wanted, s), r, report);
     }
     if (r.status != engine::job_status::ok) not_done.insert(s);
-    store::stage_record row{p.run, source_name, s, {}, 0, 0, 0, 0, 0, r.reason.what};
-    row.state = r.status == engine::job_status::ok        ? store::stage_state::done
-                : r.status == engine::job_status::failed  ? store::stage_state::failed
-                : r.status == engine::job_status::skipped ? store::stage_state::skipped
-                                                          : store::stage_state::stopped;
-    for (auto const& [kind, c] : r.kinds) {
-      row.created += c.created;
-      row.updated += c.updated;
-      row.deleted += c.deleted;
-      row.failed += c.failed;
-      row.deferred += c.deferred;
-    }
-    auto ok = journal.put_stage(row);
+    auto ok = journal.put_stage(engine::row_of(p.run, r));
     if (ok) ok = journal.remember(netbox_url, p.client->learnt(), p.loop->wall_now());
     if (!ok && !report.fatal) report.fatal = ok.error();
     report.jobs.push_back(std::move(r));
