@@ -686,10 +686,17 @@ load_report describe(fs::path const& file, process_options const& how) {
   auto found = report_from_json(end.said->text);
   if (!found) return problem(found.error());
   for (auto& stage : found->stages) {
+    // Its process had the plugin's code in it, and may have told anything.
+    if (auto const good = check_contents(stage, "plugin " + real->string()); !good) {
+      found->problems.push_back(good.error());
+      continue;
+    }
     stage.file = *real;
     stage.isolated = true;
+    report.stages.push_back(std::move(stage));
   }
-  return std::move(*found);
+  report.problems = std::move(found->problems);
+  return report;
 }
 
 base::result<std::string> check_in_process(fs::path const& file, conformance_options const& with,

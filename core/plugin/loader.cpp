@@ -12,6 +12,7 @@
 #include <set>
 #include <sstream>
 
+#include "core/base/text.hpp"
 #include "core/plugin/options.hpp"
 #include "core/plugin/order.hpp"
 #include "core/plugin/plugin_file.hpp"
@@ -82,12 +83,8 @@ base::result<loaded_stage> check_stage(weir_stage const* table, std::uint32_t in
                      {"needs", table->needs},
                      {"source_type", table->source_type},
                      {"kinds_json", table->kinds_json}};
-  for (auto const& one : texts) {
+  for (auto const& one : texts)
     if (one.text == nullptr) return refuse(fmt::format("{} has a null pointer for its {}", name, one.what));
-    if (!valid_utf8(one.text)) return refuse(fmt::format("{}: its {} is not UTF-8", name, one.what));
-    if (one.text != table->kinds_json && !one_line(one.text))
-      return refuse(fmt::format("{}: its {} holds a control character", name, one.what));
-  }
   if (table->create == nullptr) return refuse(name + " has a null pointer for create()");
   if (table->collect == nullptr) return refuse(name + " has a null pointer for collect()");
   if (table->destroy == nullptr) return refuse(name + " has a null pointer for destroy()");
@@ -97,17 +94,12 @@ base::result<loaded_stage> check_stage(weir_stage const* table, std::uint32_t in
   out.version = table->version;
   out.title = table->title;
   std::istringstream needs(table->needs);
-  for (std::string need; needs >> need;) {
-    if (!good_id(need)) return refuse(fmt::format("{} needs \"{}\", which is no stage id", name, need));
+  for (std::string need; needs >> need;)
     if (std::find(out.needs.begin(), out.needs.end(), need) == out.needs.end()) out.needs.push_back(need);
-  }
   out.source_type = table->source_type;
   out.kinds_json = table->kinds_json;
-  if (auto const wrong = kinds_problem(out.kinds_json); !wrong.empty()) return refuse(name + ": " + wrong);
-  if (table->options_schema != nullptr) {
-    out.options_schema = table->options_schema;
-    if (auto const wrong = schema_problem(out.options_schema); !wrong.empty()) return refuse(name + ": " + wrong);
-  }
+  if (table->options_schema != nullptr) out.options_schema = table->options_schema;
+  if (auto good = check_contents(out, whose); !good) return good.error();
   out.table = table;
   return out;
 }
@@ -186,6 +178,35 @@ void load_file(fs::path const& file, load_report& report, std::vector<loaded_sta
 }
 
 }  // namespace
+
+base::result<void> check_contents(loaded_stage const& stage, std::string const& whose) {
+  if (!good_id(stage.id))
+    return refuse(fmt::format("{}: a stage has the id \"{}\"", whose, base::shorten(repair_utf8(stage.id), 80)),
+                  "an id begins with a letter and holds a to z, 0 to 9 and '-' only");
+  auto const name = fmt::format("{}: stage \"{}\"", whose, stage.id);
+  struct {
+    char const* what;
+    std::string const& text;
+  } const texts[] = {{"version", stage.version},
+                     {"title", stage.title},
+                     {"source_type", stage.source_type},
+                     {"plugin's name", stage.plugin_name},
+                     {"plugin's version", stage.plugin_version},
+                     {"vendor", stage.vendor},
+                     {"kinds_json", stage.kinds_json}};
+  for (auto const& one : texts) {
+    if (!valid_utf8(one.text)) return refuse(fmt::format("{}: its {} is not UTF-8", name, one.what));
+    if (&one.text != &stage.kinds_json && !one_line(one.text))
+      return refuse(fmt::format("{}: its {} holds a control character", name, one.what));
+  }
+  for (auto const& need : stage.needs)
+    if (!good_id(need))
+      return refuse(fmt::format("{} needs \"{}\", which is no stage id", name, base::shorten(repair_utf8(need), 80)));
+  if (auto const wrong = kinds_problem(stage.kinds_json); !wrong.empty()) return refuse(name + ": " + wrong);
+  if (!stage.options_schema.empty())
+    if (auto const wrong = schema_problem(stage.options_schema); !wrong.empty()) return refuse(name + ": " + wrong);
+  return {};
+}
 
 load_report load_alone(fs::path const& file) {
   load_report report;

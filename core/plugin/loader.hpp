@@ -38,6 +38,9 @@ load_report load(std::vector<std::filesystem::path> const& path, describer const
 // One file by itself: what its stages need is not looked for, and they stand in the file's own order.
 load_report load_alone(std::filesystem::path const& file);
 
+// Whether what a stage says about itself can be used: its id, texts, kinds and schema. Errors begin with `whose`.
+base::result<void> check_contents(loaded_stage const& stage, std::string const& whose);
+
 // Dependency order of the chosen ones. Errors name the cycle or the missing stage. Pure.
 base::result<std::vector<loaded_stage>> in_order(std::vector<loaded_stage> stages);
 

@@ -363,5 +363,28 @@ TEST(in_order, what_needs_a_refused_stage_is_refused_too) {
   EXPECT_HAS(report.problems[3].what, "stage \"f\" needs the stage \"e\"");
 }
 
+// What a process with the plugin's code in it tells of the plugin is not believed as it stands.
+TEST(check_contents, refuses_what_weir_could_not_use) {
+  auto const sound = [] {
+    auto s = stage("a", {"b"});
+    s.kinds_json = R"(["extras.tag"])";
+    return s;
+  };
+  EXPECT_TRUE(check_contents(sound(), "plugin x.so"));
+  auto const refused = [&](auto change) {
+    auto s = sound();
+    change(s);
+    auto const found = check_contents(s, "plugin x.so");
+    return found ? std::string("not refused") : found.error().what;
+  };
+  EXPECT_HAS(refused([](auto& s) { s.id = "A\033[2J"; }), "plugin x.so: a stage has the id");
+  EXPECT_HAS(refused([](auto& s) { s.needs = {"b c"}; }), "stage \"a\" needs \"b c\", which is no stage id");
+  EXPECT_HAS(refused([](auto& s) { s.title = "\033]0;x"; }), "its title holds a control character");
+  EXPECT_HAS(refused([](auto& s) { s.vendor = "a\nb"; }), "its vendor holds a control character");
+  EXPECT_HAS(refused([](auto& s) { s.version = "\xff"; }), "its version is not UTF-8");
+  EXPECT_HAS(refused([](auto& s) { s.kinds_json = "nonsense"; }), "plugin x.so: stage \"a\": ");
+  EXPECT_HAS(refused([](auto& s) { s.options_schema = "{nonsense"; }), "plugin x.so: stage \"a\": ");
+}
+
 }  // namespace
 }  // namespace weir::plugin
