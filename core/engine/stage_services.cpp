@@ -75,21 +75,9 @@ base::result<void> stage_services::emit(std::string_view kind, std::string_view 
 
 base::result<void> stage_services::take(netbox::kind const& kind, std::string_view key_json,
                                         std::string_view fields_json) {
-  auto const key = json::parse(key_json, nullptr, false);
-  auto const fields = json::parse(fields_json, nullptr, false);
-  if (!key.is_object())
-    return base::fail(base::error_code::data, "the key of an emitted " + kind.name + " is no JSON object");
-  if (!fields.is_object())
-    return base::fail(base::error_code::data, "the fields of an emitted " + kind.name + " are no JSON object");
-  for (auto const& member : kind.key)
-    if (!key.contains(member) || key.at(member).is_null())
-      return base::fail(base::error_code::data, "the key of an emitted " + kind.name + " lacks '" + member + "'",
-                        "the key of this kind is: " + base::join(kind.key));
-  if (key.size() != kind.key.size())
-    return base::fail(base::error_code::data,
-                      "the key of an emitted " + kind.name + " has members that are not part of it",
-                      "the key of this kind is: " + base::join(kind.key));
-  desired object{key.dump(), fields.dump()};
+  auto read = netbox::read_object(kind, key_json, fields_json);
+  if (!read) return read.error();
+  desired object{std::move(read->key), std::move(read->fields)};
   std::scoped_lock lock(mutex_);
   ++emitted_;
   bytes_ += sizeof object + object.key.size() + object.fields.size();

@@ -46,6 +46,7 @@ class stage_services : public plugin::services {
   void log(base::log::level l, std::string_view message, std::vector<plugin::log_field> const& fields) override;
   bool log_enabled(base::log::level l) const override { return base::log::enabled(l); }
   void notice(base::log::level l, std::string_view message, std::string_view hint) override;
+  bool takes_all_that_is_sound() const override { return true; }
   base::result<void> emit(std::string_view kind, std::string_view key_json, std::string_view fields_json) override;
   base::result<void> complete(std::string_view kind, std::string_view scope_json) override;
   plugin::fetched fetch(std::string_view target) override;

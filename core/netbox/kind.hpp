@@ -46,6 +46,13 @@ struct kind {
   static std::string top(std::string_view field);
 };
 
+// An object as a stage emits it, in one spelling of its JSON.
+struct object_text {
+  std::string key, fields;
+};
+// Both are JSON objects, and the key has exactly the kind's key members. Errors (data) say what is wrong.
+base::result<object_text> read_object(kind const& k, std::string_view key_json, std::string_view fields_json);
+
 // A JSON array as a stage's kinds_json; plain strings (names of built-in kinds) are left out.
 base::result<std::vector<kind>> parse_kinds(std::string_view json);
 

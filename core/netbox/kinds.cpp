@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/base/text.hpp"
 #include "core/netbox/kind.hpp"
 
 namespace weir::netbox {
@@ -112,6 +113,24 @@ std::string kind::permission(std::string_view verb) const {
 }
 
 std::string kind::top(std::string_view field) { return std::string(field.substr(0, field.find('.'))); }
+
+base::result<object_text> read_object(kind const& k, std::string_view key_json, std::string_view fields_json) {
+  auto const key = json::parse(key_json, nullptr, false);
+  auto const fields = json::parse(fields_json, nullptr, false);
+  if (!key.is_object())
+    return base::fail(base::error_code::data, "the key of an emitted " + k.name + " is no JSON object");
+  if (!fields.is_object())
+    return base::fail(base::error_code::data, "the fields of an emitted " + k.name + " are no JSON object");
+  for (auto const& member : k.key)
+    if (!key.contains(member) || key.at(member).is_null())
+      return base::fail(base::error_code::data, "the key of an emitted " + k.name + " lacks '" + member + "'",
+                        "the key of this kind is: " + base::join(k.key));
+  if (key.size() != k.key.size())
+    return base::fail(base::error_code::data,
+                      "the key of an emitted " + k.name + " has members that are not part of it",
+                      "the key of this kind is: " + base::join(k.key));
+  return object_text{key.dump(), fields.dump()};
+}
 
 base::result<std::vector<kind>> parse_kinds(std::string_view text) {
   auto const parsed = json::parse(text, nullptr, false);

@@ -89,7 +89,7 @@ class worker {
   }
 
   wire::said_done run(loaded_stage const& stage) {
-    remote_services services(link_, start_);
+    remote_services services(link_, start_, stage.kinds_json);
     auto const result = run_stage(stage, start_.options_json, services, [&](char const* function) {
       std::string_view const f(function);
       enter(f == "create" ? wire::phase::create : f == "collect" ? wire::phase::collect : wire::phase::destroy);

@@ -41,6 +41,9 @@ class services {
   virtual void notice(base::log::level l, std::string_view message, std::string_view hint) = 0;  // [any]
   virtual base::result<void> emit(std::string_view kind, std::string_view key_json,
                                   std::string_view fields_json) = 0;  // [any]
+  // emit() refuses nothing that netbox::read_object() takes of a declared kind, unless cancelled(): whoever asks from
+  // another process need not wait for the answer.
+  virtual bool takes_all_that_is_sound() const { return false; }
   virtual base::result<void> complete(std::string_view kind, std::string_view scope_json) = 0;
   virtual fetched fetch(std::string_view target) = 0;  // [any]
   // Asynchronous: `done` may be called on any thread. The host side of fetch_many bounds nothing itself: the source's

@@ -298,7 +298,13 @@ void supervisor::handle(wire::message const& m) {
   auto const call = m.call;
   std::visit(
       cases{
-          [&](wire::said_emit const& e) { answering(call, [&] { return s.emit(e.kind, e.key, e.fields); }); },
+          [&](wire::said_emit const& e) {
+            if (call != 0) return answering(call, [&] { return s.emit(e.kind, e.key, e.fields); });
+            unanswered("emit", [&] {
+              auto const taken = s.emit(e.kind, e.key, e.fields);
+              if (!taken && !s.cancelled() && fault_.empty()) fault_ = "emit(): " + taken.error().what;
+            });
+          },
           [&](wire::said_complete const& c) { answering(call, [&] { return s.complete(c.kind, c.scope); }); },
           [&](wire::said_metric const& x) { answering(call, [&] { return s.metric(x.kind, x.name, x.value); }); },
           [&](wire::said_get const& g) { answering(call, [&] { return s.state_get(g.key); }); },
@@ -653,6 +659,7 @@ base::result<void> run_isolated(loaded_stage const& stage, std::string const& op
   start.options_json = options_json;
   start.source = offered.source_name();
   start.dry = offered.dry();
+  start.unanswered = offered.takes_all_that_is_sound();
   for (auto const l : {level::trace, level::debug, level::info, level::warning, level::error})
     if (offered.log_enabled(l)) start.levels |= 1u << static_cast<unsigned>(l);
   auto end = supervise(std::move(start), how, &offered);

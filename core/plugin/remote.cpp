@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <exception>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -14,6 +15,8 @@
 namespace weir::plugin {
 namespace {
 
+// So many objects are emitted without a look at what weir has to say.
+constexpr std::uint64_t look_for_cancel = 256;
 constexpr std::size_t buffer_size = std::size_t{64} << 10;
 constexpr char too_long[] = "longer than the 256 MiB that a stage in a process of its own can pass on";
 
@@ -182,7 +185,36 @@ fetched remote_services::answered(std::uint64_t call, wire::writer w, bool leave
   return out;
 }
 
+remote_services::remote_services(link& to, wire::start const& start, std::string const& kinds_json)
+    : link_(to), start_(start) {
+  if (!start.unanswered) return;
+  auto const brought = netbox::parse_kinds(kinds_json);
+  if (!brought) return;
+  for (auto const& k : *brought) {
+    if (kinds_.add(k, start.stage)) declared_.insert(k.name);
+  }
+  auto const listed = nlohmann::json::parse(kinds_json, nullptr, false);
+  for (auto const& item : listed)
+    if (item.is_string()) declared_.insert(item.get<std::string>());
+}
+
+// A stage that is being stopped learns it from an answer, where it does not ask for it.
+netbox::kind const* remote_services::waits_for_nothing(std::string_view kind) {
+  if (declared_.empty() || !declared_.contains(kind)) return nullptr;
+  if (++emitted_ % look_for_cancel == 0 ? link_.cancelled() : link_.was_cancelled()) return nullptr;
+  return kinds_.find(kind);
+}
+
 base::result<void> remote_services::emit(std::string_view kind, std::string_view key, std::string_view fields) {
+  if (auto const* k = waits_for_nothing(kind))
+    if (auto const sound = netbox::read_object(*k, key, fields)) {
+      wire::writer w(wire::type::emit);
+      w.text(kind).text(sound->key).text(sound->fields);
+      if (auto const frame = std::move(w).take()) {
+        link_.send(*frame);
+        return {};
+      }
+    }
   auto const call = link_.next_call();
   wire::writer w(wire::type::emit, call);
   w.text(kind).text(key).text(fields);

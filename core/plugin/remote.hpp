@@ -6,11 +6,13 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "core/netbox/kind.hpp"
 #include "core/plugin/host.hpp"
 #include "core/plugin/wire.hpp"
 
@@ -31,6 +33,7 @@ class link {
   std::string first(std::function<void(wire::message const&)> const& take);
   void send(std::string_view frame);  // [any]
   std::uint64_t next_call() { return ++calls_; }
+  bool was_cancelled() const { return cancelled_; }  // as far as it has been read
   // Sends, waits, and hands over the answer on this thread. False: `leave_on_cancel`, and the run is being stopped.
   bool ask(std::uint64_t call, std::string_view frame, bool leave_on_cancel,
            std::function<void(wire::message const&)> const& take);  // [any]
@@ -68,7 +71,8 @@ class link {
 
 class remote_services : public services {
  public:
-  remote_services(link& to, wire::start const& start) : link_(to), start_(start) {}
+  // `kinds_json`: of the stage.
+  remote_services(link& to, wire::start const& start, std::string const& kinds_json);
 
   std::string const& source_name() const override { return start_.source; }
   bool dry() const override { return start_.dry; }
@@ -91,8 +95,13 @@ class remote_services : public services {
   base::result<void> taken(std::uint64_t call, wire::writer w);
   fetched answered(std::uint64_t call, wire::writer w, bool leave_on_cancel);
 
+  netbox::kind const* waits_for_nothing(std::string_view kind);
+
   link& link_;
   wire::start const& start_;
+  netbox::registry kinds_;
+  std::set<std::string, std::less<>> declared_;  // empty: each emit() waits for its answer
+  std::atomic<std::uint64_t> emitted_{0};
 };
 
 }  // namespace weir::plugin

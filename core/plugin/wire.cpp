@@ -178,7 +178,14 @@ std::optional<message> decoder::next() {
 std::optional<std::string> frame(start const& s) {
   writer w(type::start);
   w.u32(version).u8(static_cast<std::uint8_t>(s.what)).u64(s.parent).u64(s.address_space).u64(s.cpu_seconds);
-  w.text(s.file).text(s.stage).text(s.options_json).text(s.source).u8(s.dry ? 1 : 0).u32(s.levels).text(s.answers);
+  w.text(s.file)
+      .text(s.stage)
+      .text(s.options_json)
+      .text(s.source)
+      .u8(s.dry ? 1 : 0)
+      .u32(s.levels)
+      .text(s.answers)
+      .u8(s.unanswered ? 1 : 0);
   return std::move(w).take();
 }
 
@@ -201,6 +208,7 @@ base::result<start> parse_start(message const& m) {
   s.dry = r.u8() != 0;
   s.levels = r.u32();
   s.answers = r.text();
+  s.unanswered = r.u8() != 0;
   if (!r.finished()) return base::fail("the start has the wrong length");
   return s;
 }

@@ -119,6 +119,7 @@ struct start {
   bool dry = false;          // run
   std::uint32_t levels = 0;  // run: a bit per log level that is kept
   std::string answers;       // check
+  bool unanswered = false;   // run: sound objects are emitted as call 0, which has no answer
 };
 
 std::optional<std::string> frame(start const& s);

@@ -137,6 +137,13 @@ TEST_P(same_as_here, every_stage) {
     EXPECT_EQ(there.last_progress.done, here.last_progress.done);
     EXPECT_EQ(there.last_progress.total, here.last_progress.total);
     EXPECT_EQ(there.last_progress.note, here.last_progress.note);
+    // Without waiting for the answer to each object: only the JSON's spelling may differ.
+    fake_services quick;
+    quick.sound_is_taken = true;
+    auto const sooner = outcome_of(run_isolated(remote, R"({"depth":3})", quick, how()), quick);
+    EXPECT_EQ(sooner.result, expected.result);
+    EXPECT_EQ(quick.emitted, here.emitted);
+    EXPECT_EQ(quick.completed, here.completed);
   }
   EXPECT_TRUE(no_children());
 }
@@ -166,6 +173,17 @@ TEST(isolation, refusals_reach_the_stage_with_their_reason) {
   auto const stopped = run("returns-what-emit-said", s, how(), "behaves");
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().code, error_code::interrupted);
+}
+
+// What a process was told it need not ask about, and is refused all the same, fails the stage in the end.
+TEST(isolation, a_refusal_that_nobody_waits_for_is_not_lost) {
+  fake_services s;
+  s.sound_is_taken = true;
+  s.refuse_emit = base::fail("no room for it");
+  EXPECT_HAS(failure("ignores-what-emit-said", s, how(), "behaves").what, "emit(): no room for it");
+  s.stop = true;  // being stopped is no fault
+  auto const stopped = run("ignores-what-emit-said", s, how(), "behaves");
+  EXPECT_TRUE(stopped || stopped.error().code == error_code::interrupted) << stopped.error().what;
 }
 
 TEST(isolation, what_services_throw_fails_the_stage) {

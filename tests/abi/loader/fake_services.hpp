@@ -24,6 +24,7 @@ class fake_services : public services {
   std::atomic<bool> stop{false};
   bool plan = false;
   std::optional<base::error> refuse_emit;
+  bool sound_is_taken = false;  // what emit() shall not be asked about first
   bool emit_throws = false;
   std::size_t hold_after = SIZE_MAX;  // from this fetch_async on, answers are held
   std::function<void()> on_held;      // called after each that is held
@@ -49,6 +50,7 @@ class fake_services : public services {
     std::lock_guard const lock(mutex_);
     notices.emplace_back(l, message);
   }
+  bool takes_all_that_is_sound() const override { return sound_is_taken; }
   base::result<void> emit(std::string_view kind, std::string_view key, std::string_view fields) override {
     if (emit_throws) throw std::runtime_error("the sink is full");
     if (refuse_emit) return *refuse_emit;
