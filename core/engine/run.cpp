@@ -10,7 +10,6 @@
 #include <future>
 #include <memory>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
 
@@ -24,7 +23,6 @@
 
 namespace weir::engine {
 
-using nlohmann::json;
 using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -308,8 +306,7 @@ void runner::make_jobs() {
     j->scope.from = from;
     j->scope.source = from ? from->name() : "";
     j->scope.stage = stage.id;
-    for (auto const& item : json::parse(stage.kinds_json))
-      j->scope.declared.insert(item.is_string() ? item.get<std::string>() : item.at("kind").get<std::string>());
+    j->scope.declared = netbox::kind_names(stage.kinds_json);
     return j;
   };
   for (auto const& s : sources_) {

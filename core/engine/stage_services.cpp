@@ -116,7 +116,7 @@ base::result<void> stage_services::complete(std::string_view kind, std::string_v
 }
 
 netbox::kind const* stage_services::known(std::string_view kind) const {
-  return scope_.declared.contains(std::string(kind)) ? around_.kinds.find(kind) : nullptr;
+  return scope_.declared.contains(kind) ? around_.kinds.find(kind) : nullptr;
 }
 
 base::error stage_services::undeclared(std::string_view kind) const {

@@ -19,10 +19,10 @@ namespace weir::engine {
 
 // A stage over a source, as its calls need to know it. All of it outlives the services.
 struct stage_scope {
-  source::source* from = nullptr;  // null: a stage without a source
-  std::string source;              // its name, "" without one
-  std::string stage;               // its id
-  std::set<std::string> declared;  // kinds that it may emit
+  source::source* from = nullptr;               // null: a stage without a source
+  std::string source;                           // its name, "" without one
+  std::string stage;                            // its id
+  std::set<std::string, std::less<>> declared;  // kinds that it may emit
 };
 
 struct stage_surroundings {

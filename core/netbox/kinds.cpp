@@ -132,6 +132,13 @@ base::result<object_text> read_object(kind const& k, std::string_view key_json, 
   return object_text{key.dump(), fields.dump()};
 }
 
+std::set<std::string, std::less<>> kind_names(std::string_view text) {
+  std::set<std::string, std::less<>> out;
+  for (auto const& item : json::parse(text))
+    out.insert(item.is_string() ? item.get<std::string>() : item.at("kind").get<std::string>());
+  return out;
+}
+
 base::result<std::vector<kind>> parse_kinds(std::string_view text) {
   auto const parsed = json::parse(text, nullptr, false);
   if (!parsed.is_array()) return base::fail(base::error_code::config, "a kinds list must be a JSON array");

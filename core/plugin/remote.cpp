@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <exception>
 #include <new>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -187,20 +186,16 @@ fetched remote_services::answered(std::uint64_t call, wire::writer w, bool leave
 
 remote_services::remote_services(link& to, wire::start const& start, std::string const& kinds_json)
     : link_(to), start_(start) {
-  if (!start.unanswered) return;
   auto const brought = netbox::parse_kinds(kinds_json);
-  if (!brought) return;
-  for (auto const& k : *brought) {
-    if (kinds_.add(k, start.stage)) declared_.insert(k.name);
-  }
-  auto const listed = nlohmann::json::parse(kinds_json, nullptr, false);
-  for (auto const& item : listed)
-    if (item.is_string()) declared_.insert(item.get<std::string>());
+  if (!start.unanswered || !brought) return;
+  declared_ = netbox::kind_names(kinds_json);
+  for (auto const& k : *brought)
+    if (!kinds_.add(k, start.stage)) declared_.erase(k.name);
 }
 
 // A stage that is being stopped learns it from an answer, where it does not ask for it.
 netbox::kind const* remote_services::waits_for_nothing(std::string_view kind) {
-  if (declared_.empty() || !declared_.contains(kind)) return nullptr;
+  if (!declared_.contains(kind)) return nullptr;
   if (++emitted_ % look_for_cancel == 0 ? link_.cancelled() : link_.was_cancelled()) return nullptr;
   return kinds_.find(kind);
 }
