@@ -70,6 +70,11 @@ class NetBox:
 
     def call(self, method, path, body=None):
         answer = request(method, f"{self.url}/api/{path}", body, self.headers)
+        # After PostgreSQL was away each of NetBox's threads fails once, the one whose turn comes late, too: a read is asked again.
+        for _ in range(40):
+            if method != "GET" or b"terminating connection due to administrator command" not in answer.body:
+                break
+            answer = request(method, f"{self.url}/api/{path}", body, self.headers)
         if not 200 <= answer.status < 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:400]!r}")
         return answer.json() if answer.body else None
