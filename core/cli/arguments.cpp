@@ -13,6 +13,11 @@ namespace {
 
 using command = arguments::command;
 
+void add_set_option(CLI::App& to, arguments& a) {
+  to.add_option("--set", a.settings, "KEY=VALUE: a setting of the configuration, over everything else; may be repeated")
+      ->take_all();
+}
+
 void add_run_options(CLI::App& to, arguments& a) {
   to.add_option("-c,--config", a.config_file, "Configuration file (default: the user's, then /etc/weir/config.yaml)")
       ->envname("WEIR_CONFIG");
@@ -20,6 +25,7 @@ void add_run_options(CLI::App& to, arguments& a) {
       ->envname("WEIR_PROFILE");
   to.add_option("-s,--stage", a.stages, "Only this stage; may be repeated")->take_all();
   to.add_option("--source", a.sources, "Only this source; may be repeated")->take_all();
+  add_set_option(to, a);
 }
 
 void add_duration_option(CLI::App& to, arguments& a) {
@@ -35,21 +41,27 @@ void add_duration_option(CLI::App& to, arguments& a) {
       ->envname("WEIR_MAX_DURATION");
 }
 
-void add_output_options(CLI::App& to, arguments& a) {
-  to.add_option("-o,--output", a.output, "Form of the result on stdout")
-      ->check(CLI::IsMember({"text", "json"}))
+void add_output_options(CLI::App& to, arguments& a, bool streams = false) {
+  to.add_option("-o,--output", a.output,
+                streams ? "Form of the result on stdout; ndjson: events as they happen, one JSON object a line"
+                        : "Form of the result on stdout")
+      ->check(streams ? CLI::IsMember({"text", "json", "ndjson"}) : CLI::IsMember({"text", "json"}))
       ->capture_default_str();
 }
 
+void add_metrics_option(CLI::App& to, arguments& a) {
+  to.add_option("--metrics-file", a.metrics_file, "Write the run's metrics into this file, for node_exporter")
+      ->envname("WEIR_METRICS_FILE");
+}
+
 void add_log_options(CLI::App& to, arguments& a) {
-  to.add_option("--log-level", a.log_level, "What goes to stderr")
+  to.add_option("--log-level", a.log_level, "What goes to stderr (default: info)")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
-      ->capture_default_str()
       ->envname("WEIR_LOG_LEVEL");
-  to.add_option("--log-format", a.log_format, "Form of the log")
+  to.add_option("--log-format", a.log_format, "Form of the log (default: text)")
       ->check(CLI::IsMember({"text", "logfmt", "json"}))
-      ->capture_default_str()
       ->envname("WEIR_LOG_FORMAT");
+  to.add_option("--log-file", a.log_file, "Log into this file, too; it is rotated")->envname("WEIR_LOG_FILE");
   to.add_flag("--no-progress", a.no_progress, "No live status line");
   to.add_flag("-q,--quiet", a.quiet, "Only warnings and errors on stderr");
   to.add_option("--color", a.color, "Colour in the text output")
@@ -74,20 +86,22 @@ parsed parse(int argc, char const* const* argv) {
 
   auto* sync = app.add_subcommand("sync", "Bring NetBox up to date");
   add_run_options(*sync, a);
-  add_output_options(*sync, a);
+  add_output_options(*sync, a, true);
   add_log_options(*sync, a);
   sync->add_flag("-v,--verbose", a.verbose, "List every change in the result");
   add_duration_option(*sync, a);
+  add_metrics_option(*sync, a);
   auto* resume = app.add_subcommand("resume", "Finish what a run left: its stages that are not done, planned anew");
   resume->add_option("run", a.run, "The run's id, or the beginning of it (default: the last unfinished one)");
   add_run_options(*resume, a);
-  add_output_options(*resume, a);
+  add_output_options(*resume, a, true);
   add_log_options(*resume, a);
   resume->add_flag("-v,--verbose", a.verbose, "List every change in the result");
   add_duration_option(*resume, a);
+  add_metrics_option(*resume, a);
   auto* plan = app.add_subcommand("plan", "Show what sync would do; sends no write");
   add_run_options(*plan, a);
-  add_output_options(*plan, a);
+  add_output_options(*plan, a, true);
   add_log_options(*plan, a);
   plan->add_flag("-v,--verbose", a.verbose, "List every change");
   plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
@@ -136,13 +150,47 @@ parsed parse(int argc, char const* const* argv) {
   auto* throttle = app.add_subcommand("throttle", "Try the throttle before it meets the real NetBox");
   throttle->require_subcommand(1);
   auto* simulate = throttle->add_subcommand(
-      "simulate", "Run weir's throttle against a described NetBox: a table and a picture of what each profile would do");
+      "simulate",
+      "Run weir's throttle against a described NetBox: a table and a picture of what each profile would do");
   simulate->add_option("SCENARIO", a.scenario, "A YAML file, or the name of a shipped scenario")->required();
   simulate->add_option("-p,--profile", a.profiles, "Only this profile, a name or a YAML file; may be repeated")
       ->take_all();
   simulate->add_option("--svg", a.svg_file, "Draw the course of it into this file");
   simulate->add_option("--seed", a.seed, "Instead of the scenario's: another draw of what is random");
   add_output_options(*simulate, a);
+  auto* config = app.add_subcommand("config", "What the configuration comes to, and what each key means");
+  config->require_subcommand(1);
+  auto* config_show =
+      config->add_subcommand("show", "The settings as they hold, from all files, the environment and the command line");
+  add_run_options(*config_show, a);
+  add_output_options(*config_show, a);
+  config_show->add_flag("--origin", a.origin, "Say where each value comes from");
+  config_show->add_flag("--all", a.all, "The defaults, too");
+  auto* config_explain =
+      config->add_subcommand("explain", "What a key means, its type, default and limits; without a key: all of them");
+  config_explain->add_option("KEY", a.key, "Such as netbox.url, batch.size or stages.backups");
+  config_explain->add_option("-c,--config", a.config_file, "Configuration file, for its plugin_path")
+      ->envname("WEIR_CONFIG");
+  add_output_options(*config_explain, a);
+  auto* config_schema = config->add_subcommand(
+      "schema", "The JSON Schema of weir.yaml, for editors, with the options of the stages found");
+  config_schema->add_option("-c,--config", a.config_file, "Configuration file, for its plugin_path")
+      ->envname("WEIR_CONFIG");
+  auto* config_reference = config->add_subcommand("reference", "All keys, as Markdown");
+  auto* serve = app.add_subcommand("serve", "Run by schedules, with a web page, health checks and metrics");
+  add_run_options(*serve, a);
+  add_log_options(*serve, a);
+  serve->add_option("--listen", a.listen, "Address and port instead of the configuration's, such as 127.0.0.1:9788");
+  auto* doctor = app.add_subcommand(
+      "doctor", "Look at NetBox, the sources and this machine; say what is wrong and which profile suits");
+  add_run_options(*doctor, a);
+  add_output_options(*doctor, a);
+  add_log_options(*doctor, a);
+  auto* completion = app.add_subcommand("completion", "Print the completion for a shell");
+  completion->add_option("SHELL", a.shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  auto* man = app.add_subcommand("man", "Print weir's manual page, in roff");
   auto* show_version = app.add_subcommand("version", "Print the version");
 
   auto const chosen = [&] {
@@ -157,12 +205,20 @@ parsed parse(int argc, char const* const* argv) {
     if (history->parsed()) return command::history;
     if (simulate->parsed()) return command::simulate;
     if (show_version->parsed()) return command::version;
+    if (config->parsed()) return command::config;
+    if (serve->parsed()) return command::serve;
+    if (doctor->parsed()) return command::doctor;
+    if (completion->parsed()) return command::completion;
+    if (man->parsed()) return command::man;
     return command::none;
   };
   try {
     app.parse(argc, argv);
     a.what = chosen();
     if (stages_show->parsed()) a.action = arguments::stages_action::show;
+    if (config_explain->parsed()) a.config_what = arguments::config_action::explain;
+    if (config_schema->parsed()) a.config_what = arguments::config_action::schema;
+    if (config_reference->parsed()) a.config_what = arguments::config_action::reference;
     if (stages_check->parsed()) a.action = arguments::stages_action::check;
   } catch (CLI::ParseError const& e) {
     // CLI11 prints help and version with success; its own numbers for errors mean nothing outside of it.

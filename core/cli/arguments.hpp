@@ -8,15 +8,42 @@
 namespace weir::cli {
 
 struct arguments {
-  enum class command { none, sync, resume, plan, demo, stages, new_stage, profiles, validate, history, simulate, version };
+  enum class command {
+    none,
+    sync,
+    resume,
+    plan,
+    demo,
+    stages,
+    new_stage,
+    profiles,
+    validate,
+    history,
+    simulate,
+    version,
+    config,
+    serve,
+    doctor,
+    completion,
+    man
+  };
+  enum class config_action { show, explain, schema, reference };
   enum class stages_action { list, show, check };
   command what = command::none;
-  stages_action action = stages_action::list;  // of 'stages'
-  std::string config_file;  // empty: the user's, then the system's
+  config_action config_what = config_action::show;  // of 'config'
+  stages_action action = stages_action::list;       // of 'stages'
+  std::string config_file;                          // empty: the user's, then the system's
   std::optional<std::string> profile;
   std::vector<std::string> stages, sources;
-  std::string output = "text";  // text, json
-  std::string log_level = "info", log_format = "text";
+  std::string output = "text";                       // text, json; of runs also ndjson
+  std::optional<std::string> log_level, log_format;  // absent: the configuration's, else info and text
+  std::string log_file;                              // empty: the configuration's
+  std::vector<std::string> settings;                 // --set KEY=VALUE, over everything else
+  std::string metrics_file;                          // empty: the configuration's
+  bool origin = false, all = false;                  // config show
+  std::string key;                                   // config explain: empty: every key, in a list
+  std::string listen;                                // serve; empty: the configuration's
+  std::string shell;                                 // completion: bash, zsh, fish
   bool no_progress = false, quiet = false, verbose = false, no_network = false;
   bool detailed_exitcode = false;
   std::string run;  // resume: its id, or the beginning of one; empty: the last unfinished
@@ -29,12 +56,12 @@ struct arguments {
   std::string history_run;     // of 'history show'; empty: the list
   std::string state_dir;       // empty: the configuration's
   unsigned history_limit = 20;
-  std::string stage;                     // stages show: its id; new-stage: the new one's
-  std::string plugin_file;               // stages check
-  std::string stage_options = "{}";      // stages check: JSON, or @FILE
-  std::string answers;                   // stages check: a folder
-  std::string into = ".";                // new-stage: where its folder is made
-  std::vector<std::string> plugins;      // demo: further plugins, files or folders
+  std::string stage;                 // stages show: its id; new-stage: the new one's
+  std::string plugin_file;           // stages check
+  std::string stage_options = "{}";  // stages check: JSON, or @FILE
+  std::string answers;               // stages check: a folder
+  std::string into = ".";            // new-stage: where its folder is made
+  std::vector<std::string> plugins;  // demo: further plugins, files or folders
   unsigned demo_guests = 60, demo_backups = 600, demo_nodes = 3;
 };
 

@@ -13,11 +13,9 @@
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/progress.hpp"
 #include "core/cli/report.hpp"
+#include "core/cli/run_once.hpp"
 #include "core/cli/setup.hpp"
 #include "core/cli/version.hpp"
-#include "core/store/files.hpp"
-#include "core/store/journal.hpp"
-#include "core/store/lock.hpp"
 #include "weir/abi.h"
 
 namespace weir::cli {
@@ -33,7 +31,7 @@ extern "C" void on_signal(int) {
 
 bool live(arguments const& args) {
   char const* terminal = std::getenv("TERM");
-  return !args.no_progress && !args.quiet && isatty(STDERR_FILENO) && args.log_format == "text" &&
+  return !args.no_progress && !args.quiet && isatty(STDERR_FILENO) && args.log_format.value_or("text") == "text" &&
          !(terminal && std::string_view(terminal) == "dumb");
 }
 
@@ -50,113 +48,37 @@ void catch_signals() {
   signal(SIGXFSZ, SIG_IGN);  // a limit on files' sizes (ulimit -f): the journal's write fails and says so
 }
 
-namespace {
-
-// The journal and the lock of a run that writes.
-struct state {
-  std::unique_ptr<store::journal> journal;
-  std::optional<store::run_lock> lock;
-};
-
-base::result<void> open_state(setup& ready, state& out) {
-  auto const& dir = ready.settings.state_dir;
-  auto journal = store::journal::open(dir / "journal.db");
-  if (!journal) return journal.error();
-  store::lock_holder me;
-  me.run = ready.options.run_id;
-  me.command = ready.options.command;
-  me.host = store::host_name();
-  me.pid = getpid();
-  me.since = std::chrono::system_clock::now();
-  auto lock = store::run_lock::take(dir, ready.settings.netbox.url, me);
-  if (!lock) return lock.error();
-  if (auto const& dead = lock->taken_over_from())
-    base::log::warning(
-        fmt::format("run {} (pid {}) ended without giving back its lock; taken over", dead->run, dead->pid));
-  out.lock.emplace(std::move(*lock));
-  out.journal = std::move(*journal);
-  ready.options.journal = out.journal.get();
-  return {};
-}
-
-// Which run to finish. Nothing to do: the exit code.
-std::optional<int> choose_run(arguments const& args, setup& ready, store::journal& journal) {
-  auto const nothing = [&](std::string const& why) {
-    std::cerr << "nothing to resume: " << why << "\n";
-    if (args.output == "json")
-      std::cout << nlohmann::ordered_json{{"weir", version}, {"command", "resume"}, {"exit_code", 0}, {"resumes", nullptr}}
-                       .dump(2)
-                << "\n";
-    return exit_code::done;
-  };
-  auto const& url = ready.settings.netbox.url;
-  auto unfinished = journal.unfinished(url);
-  if (!unfinished) {
-    complain(unfinished.error());
-    return exit_code::of(unfinished.error().code);
-  }
-  std::erase_if(*unfinished, [&](auto const& r) { return r.id == ready.options.run_id; });
-  if (args.run.empty()) {
-    if (unfinished->empty()) {
-      return nothing("no run is unfinished");
-    }
-    ready.options.resumes = unfinished->front().id;
-    return {};
-  }
-  auto found = journal.find_run(args.run);
-  if (!found) {
-    complain(found.error());
-    return exit_code::usage;
-  }
-  if (store::normalised_url(found->netbox_url) != store::normalised_url(url)) {
-    complain(base::fail(base::error_code::usage, "run " + found->id + " wrote to " + found->netbox_url +
-                                                     ", and the configuration names " + url));
-    return exit_code::usage;
-  }
-  if (std::none_of(unfinished->begin(), unfinished->end(), [&](auto const& r) { return r.id == found->id; })) {
-    return nothing("run " + found->id + " is " + std::string(store::name(found->state)));
-  }
-  ready.options.resumes = found->id;
-  return {};
-}
-
-}  // namespace
-
 int sync(arguments const& args) {
   configure_log(args);
   setup ready;
   if (auto code = prepare(args, ready)) return *code;
   catch_signals();
-  state kept;
-  if (ready.options.dry) {
-    // What stages noted in earlier runs; a plan needs no state directory.
-    store::journal_options reading;
-    reading.read_only = true;
-    if (auto earlier = store::journal::open(ready.settings.state_dir / "journal.db", reading)) {
-      kept.journal = std::move(*earlier);
-      ready.options.state_from = kept.journal.get();
-    }
-  } else {
-    if (args.what == arguments::command::resume) ready.options.command = "resume";
-    if (auto ok = open_state(ready, kept); !ok) {
-      complain(ok.error());
-      return exit_code::of(ok.error().code);
-    }
-    if (args.what == arguments::command::resume)
-      if (auto code = choose_run(args, ready, *kept.journal)) return *code;
-  }
+  run_request request;
+  request.what = args.what == arguments::command::plan     ? run_request::command::plan
+                 : args.what == arguments::command::resume ? run_request::command::resume
+                                                           : run_request::command::sync;
+  request.resumes = args.run;
   if (args.max_duration_s)
-    ready.options.max_duration = std::chrono::milliseconds(static_cast<std::int64_t>(*args.max_duration_s * 1000));
-  auto const report = [&] {
+    request.max_duration = std::chrono::milliseconds(static_cast<std::int64_t>(*args.max_duration_s * 1000));
+  auto const outcome = [&] {
     progress_display display(live(args));
-    return engine::run(ready.settings, ready.options, display, stop_requested());
+    return run_once(request, ready, display, stop_requested());
   }();
-  int code = exit_code_of(report);
-  if (ready.options.journal && !report.netbox_version.empty())
-    if (auto ok = engine::record_end(*kept.journal, report, code, summary_json(report)); !ok) {
-      complain(ok.error());
-      if (code == exit_code::done) code = exit_code::failed;
-    }
+  if (!outcome.nothing.empty()) {
+    std::cerr << "nothing to resume: " << outcome.nothing << "\n";
+    if (args.output == "json")
+      std::cout << nlohmann::ordered_json{{"weir", version},
+                                          {"command", "resume"},
+                                          {"exit_code", 0},
+                                          {"resumes", nullptr}}
+                       .dump(2)
+                << "\n";
+    return outcome.exit_code;
+  }
+  if (outcome.error) complain(*outcome.error);
+  if (!outcome.report) return outcome.exit_code;
+  auto const& report = *outcome.report;
+  int code = outcome.exit_code;
   if (args.output == "json") {
     std::cout << as_json(report, code);
   } else if (report.jobs.empty() && report.fatal) {

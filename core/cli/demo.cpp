@@ -84,7 +84,8 @@ int demo(arguments const& args) {
     if (std::none_of(plugins.stages.begin(), plugins.stages.end(), [&](auto const& s) { return s.id == id; })) {
       std::vector<std::string> known;
       for (auto const& s : plugins.stages) known.push_back(s.id);
-      complain(base::fail(base::error_code::usage, "--stage: unknown stage '" + id + "'", "known: " + base::join(known)));
+      complain(
+          base::fail(base::error_code::usage, "--stage: unknown stage '" + id + "'", "known: " + base::join(known)));
       return exit_code::usage;
     }
   if (!plugins.problems.empty() || plugins.stages.empty()) {

@@ -3,9 +3,13 @@
 #include <string_view>
 
 #include "core/cli/commands.hpp"
+#include "core/cli/completion.hpp"
+#include "core/cli/config_commands.hpp"
+#include "core/cli/doctor.hpp"
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/history.hpp"
 #include "core/cli/new_stage.hpp"
+#include "core/cli/serve.hpp"
 #include "core/cli/stages.hpp"
 #include "core/cli/throttle_simulate.hpp"
 #include "core/plugin/isolation.hpp"
@@ -38,6 +42,16 @@ int main(int argc, char** argv) {
         return simulate_throttle(line.args);
       case arguments::command::version:
         return show_version();
+      case arguments::command::config:
+        return config_command(line.args);
+      case arguments::command::serve:
+        return serve(line.args);
+      case arguments::command::doctor:
+        return doctor(line.args);
+      case arguments::command::completion:
+        return completion(line.args);
+      case arguments::command::man:
+        return man(line.args);
       case arguments::command::none:
         break;
     }

@@ -11,7 +11,7 @@ struct places {
   std::vector<std::filesystem::path> profiles;
   std::vector<std::filesystem::path> scenarios;
   std::vector<std::filesystem::path> plugins;
-  std::filesystem::path own_plugins;  // weir's own among them: these run inside of weir
+  std::filesystem::path own_plugins;             // weir's own among them: these run inside of weir
   std::vector<std::filesystem::path> templates;  // of the SDK, a package of its own
 };
 places find_places(std::map<std::string, std::string> const& environment);

@@ -126,7 +126,8 @@ std::string throttle_line(engine::report const& r) {
   if (t.refused) parts.push_back(fmt::format("NetBox refused {} requests for lack of capacity", t.refused));
   if (t.cuts) parts.push_back(fmt::format("the limit of requests in flight was lowered {} times", t.cuts));
   if (t.longest_gap.count() >= 100)
-    parts.push_back(fmt::format("requests were kept up to {:.1f} s apart", static_cast<double>(t.longest_gap.count()) / 1000));
+    parts.push_back(
+        fmt::format("requests were kept up to {:.1f} s apart", static_cast<double>(t.longest_gap.count()) / 1000));
   if (t.breaker_opened) parts.push_back(fmt::format("NetBox went away {} times", t.breaker_opened));
   if (r.looked_up) parts.push_back(fmt::format("{} lost answers were looked up", r.looked_up));
   return parts.empty() ? "" : "Throttle: " + base::join(parts, "; ") + ".\n";
@@ -248,9 +249,9 @@ std::string as_text(engine::report const& r, text_style const& style) {
                           static_cast<double>(r.profile.batch_delay.count()) / 1000;
       double const rate =
           r.profile.requests_per_second > 0 ? static_cast<double>(requests) / r.profile.requests_per_second : 0;
-      out +=
-          fmt::format("Will send {} request{} or more: {} create · {} update · {} delete, at least {:.0f} s at this profile.\n",
-                      requests, requests == 1 ? "" : "s", posts, patches, removals, std::max({pace, rate, 1.0}));
+      out += fmt::format(
+          "Will send {} request{} or more: {} create · {} update · {} delete, at least {:.0f} s at this profile.\n",
+          requests, requests == 1 ? "" : "s", posts, patches, removals, std::max({pace, rate, 1.0}));
       out += fmt::format("Plan: {} to create, {} to update, {} to delete.  Nothing was written.\n", creates, updates,
                          deletes);
     }

@@ -18,8 +18,8 @@ namespace weir::cli {
 void configure_log(arguments const& args) {
   base::log::level level = base::log::level::info;
   base::log::format form = base::log::format::text;
-  base::log::parse_level(args.log_level, level);
-  base::log::parse_format(args.log_format, form);
+  if (args.log_level) base::log::parse_level(*args.log_level, level);
+  if (args.log_format) base::log::parse_format(*args.log_format, form);
   if (args.quiet) level = std::max(level, base::log::level::warning);
   base::log::configure(level, form, colour_wanted(args, STDERR_FILENO));
 }
@@ -190,7 +190,6 @@ std::optional<int> prepare(arguments const& args, setup& out) {
     }
     out.options.stages.push_back(std::move(stage));
   }
-  out.options.dry = args.what == arguments::command::plan;
   if (out.settings.observe_only) out.options.control = throttle::control::observe;
   return {};
 }

@@ -94,10 +94,41 @@ struct stage {
   std::string options_json = "{}";
   std::string location;  // "file:line:column" of its options, for error messages
   std::map<std::string, std::string>
-      option_locations;  // the same for each option, by JSON pointer ("/include_templates")
+      option_locations;              // the same for each option, by JSON pointer ("/include_templates")
   std::vector<std::string> sources;  // by name; empty: all of the type that it reads
   stage_isolation isolation = stage_isolation::automatic;
   stage_limits limits;
+};
+
+// Where the log goes; the command line's own words win.
+struct logging {
+  std::optional<std::string> level, format;  // absent: the command line's defaults
+  std::filesystem::path file;                // empty: stderr alone
+  std::size_t max_mib = 10, keep = 5;        // of the file, before it is rotated; how many old ones are kept
+};
+
+// Where a run's metrics go at its end.
+struct metrics {
+  std::filesystem::path textfile;  // for node_exporter's textfile collector; empty: none
+  std::string pushgateway;         // URL; empty: none
+};
+
+// When `weir serve` starts a run by itself.
+struct schedule {
+  std::string name;
+  std::string cron;                          // five fields; empty: `every`
+  milliseconds every{0};                     // from start to start
+  milliseconds jitter{0};                    // at most so much later, drawn anew each time
+  bool plan_only = false;                    // command: plan
+  std::vector<std::string> sources, stages;  // empty: all
+  std::optional<milliseconds> max_duration;
+};
+
+struct serve {
+  std::string listen = "127.0.0.1:9788";  // "host:port", "[::1]:port"; port 0: any free one
+  base::secret token;                     // whoever asks must bear it; empty: loopback only, nobody is asked
+  milliseconds unready_after{300'000};    // the breaker open for longer: /readyz says no
+  std::vector<schedule> schedules;
 };
 
 struct configuration {
@@ -111,6 +142,9 @@ struct configuration {
   bool observe_only = false;     // throttle.mode: observe
   std::size_t max_deletes = 10;  // per kind and run, or max_deletes_percent of what is ours there, the larger
   std::size_t max_deletes_percent = 20;
+  config::logging logging;
+  config::metrics metrics;
+  config::serve serve;
 };
 
 // One complaint about a file. Lines and columns are 1-based; 0 where there is none.

@@ -36,6 +36,11 @@ class reader {
     read_plugin_path(root["plugin_path"], c.plugin_path);
     read_state_dir(root["state_dir"], c.state_dir);
     read_max_deletes(root["max_deletes"], c);
+    read_logging(root["log"], c.logging);
+    if (auto const textfile = path_of(root["metrics"]["textfile"])) c.metrics.textfile = *textfile;
+    if (root["metrics"]["pushgateway"].present())
+      c.metrics.pushgateway = *normal_url(root["metrics"]["pushgateway"].text(), true);
+    if (auto const serve = root["serve"]; serve.present()) read_serve(serve, c.serve);
     c.observe_only = root["throttle"]["mode"].present() && root["throttle"]["mode"].text() == "observe";
     return c;
   }
@@ -472,6 +477,32 @@ class reader {
     }
     c.max_deletes = map && count.node() == nullptr ? 0 : static_cast<std::size_t>(count.integer());
     c.max_deletes_percent = map && percent.node() == nullptr ? 0 : static_cast<std::size_t>(percent.integer());
+  }
+
+  void read_logging(view const& v, logging& l) {
+    if (v["level"].present()) l.level = v["level"].text();
+    if (v["format"].present()) l.format = v["format"].text();
+    if (auto const file = path_of(v["file"])) l.file = *file;
+    l.max_mib = static_cast<std::size_t>(v["max_mib"].integer());
+    l.keep = static_cast<std::size_t>(v["keep"].integer());
+  }
+
+  void read_serve(view const& v, serve& s) {
+    s.listen = v["listen"].text();
+    s.token = read_secret(v, "token", "");
+    s.unready_after = v["unready_after"].duration();
+    for (auto const& each : v["schedules"].children()) {
+      schedule one;
+      one.name = each.node()->key;
+      one.cron = each["cron"].text();
+      one.every = each["every"].duration();
+      one.jitter = each["jitter"].duration();
+      one.plan_only = each["command"].text() == "plan";
+      for (auto const& name : each["sources"].children()) one.sources.push_back(name.text());
+      for (auto const& name : each["stages"].children()) one.stages.push_back(name.text());
+      if (each["max_duration"].present()) one.max_duration = each["max_duration"].duration();
+      s.schedules.push_back(std::move(one));
+    }
   }
 
   load_options const& options_;

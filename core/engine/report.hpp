@@ -10,6 +10,7 @@
 #include "core/config/config.hpp"
 #include "core/engine/collected.hpp"
 #include "core/engine/plan.hpp"
+#include "core/http/client.hpp"
 #include "core/throttle/controller.hpp"
 
 namespace weir::engine {
@@ -65,14 +66,84 @@ struct progress {
   double requests_per_second = 0;
 };
 
-// Called from several threads, one call at a time.
+// A list request that was written down and is now done with, for this run.
+struct written_batch {
+  std::string source, stage, kind, verb;
+  std::uint64_t number = 0;  // in the journal
+  std::size_t objects = 0, failed = 0;
+  std::string state;   // the journal's word: "done", "failed", "deferred", "unknown" (it will be looked up)
+  std::string reason;  // may be empty
+  std::chrono::milliseconds took{0};
+};
+
+// The gate to NetBox as it stands.
+struct gate_now {
+  throttle::counters count;
+  throttle::throttle_state state;
+};
+
+// Called from several threads, one call at a time, between the run's own steps: must be quick and never wait.
 class observer {
  public:
   virtual ~observer() = default;
-  virtual void connected(report const&) {}
+  virtual void connected(report const&) {}  // NetBox and the sources have been asked
+  virtual void stage_started(std::string const& /*source*/, std::string const& /*stage*/) {}
   virtual void moved(progress const&) {}
   virtual void planned(job_report const&) {}
+  virtual void wrote(written_batch const&) {}
+  virtual void throttled(throttle::event const&, gate_now const&) {}  // the gate to NetBox decided something
+  virtual void ticked(gate_now const&) {}                             // four times a second, from connecting to the end
+  virtual void requested(std::string const& /*server: "netbox", or the source's name*/, http::attempt_seen const&) {}
+  virtual void noticed(notice const&) {}  // what the report's notices hold
   virtual void finished(job_report const&) {}
+  // After the last of the above, when the journal has the run's end. Whoever calls run() tells it.
+  virtual void ended(report const&, int /*exit_code*/) {}
+};
+
+// Tells several, in this order.
+class observers final : public observer {
+ public:
+  explicit observers(std::vector<observer*> to) : to_(std::move(to)) {}
+  void connected(report const& r) override {
+    all([&](auto& o) { o.connected(r); });
+  }
+  void stage_started(std::string const& source, std::string const& stage) override {
+    all([&](auto& o) { o.stage_started(source, stage); });
+  }
+  void moved(progress const& p) override {
+    all([&](auto& o) { o.moved(p); });
+  }
+  void planned(job_report const& j) override {
+    all([&](auto& o) { o.planned(j); });
+  }
+  void wrote(written_batch const& b) override {
+    all([&](auto& o) { o.wrote(b); });
+  }
+  void throttled(throttle::event const& e, gate_now const& g) override {
+    all([&](auto& o) { o.throttled(e, g); });
+  }
+  void ticked(gate_now const& g) override {
+    all([&](auto& o) { o.ticked(g); });
+  }
+  void requested(std::string const& server, http::attempt_seen const& a) override {
+    all([&](auto& o) { o.requested(server, a); });
+  }
+  void noticed(notice const& n) override {
+    all([&](auto& o) { o.noticed(n); });
+  }
+  void finished(job_report const& j) override {
+    all([&](auto& o) { o.finished(j); });
+  }
+  void ended(report const& r, int exit_code) override {
+    all([&](auto& o) { o.ended(r, exit_code); });
+  }
+
+ private:
+  template <class Call>
+  void all(Call const& call) {
+    for (auto* o : to_) call(*o);
+  }
+  std::vector<observer*> to_;
 };
 
 }  // namespace weir::engine

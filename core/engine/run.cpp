@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <stop_token>
 #include <thread>
 
 #include "core/base/text.hpp"
@@ -52,7 +53,7 @@ std::string new_run_id() {
 
 namespace {
 
-std::string const no_options = "{}";
+std::string const no_options = "{}", netbox_name = "netbox";
 constexpr std::chrono::hours references_last{24 * 7};
 constexpr std::chrono::hours keep_unfinished_for{24 * 30};
 constexpr std::size_t keep_runs = 200;  // of each NetBox, in the journal
@@ -96,21 +97,10 @@ struct job {
 class announcer {
  public:
   explicit announcer(observer& to) : to_(to) {}
-  void moved(progress const& p) {
+  template <class... Parameters, class... Given>
+  void operator()(void (observer::*what)(Parameters...), Given const&... given) {
     std::scoped_lock lock(mutex_);
-    to_.moved(p);
-  }
-  void connected(report const& r) {
-    std::scoped_lock lock(mutex_);
-    to_.connected(r);
-  }
-  void planned(job_report const& j) {
-    std::scoped_lock lock(mutex_);
-    to_.planned(j);
-  }
-  void finished(job_report const& j) {
-    std::scoped_lock lock(mutex_);
-    to_.finished(j);
+    (to_.*what)(given...);
   }
 
  private:
@@ -144,6 +134,8 @@ class runner {
   base::result<void> open_journal();
   base::result<void> note_jobs();
   void finish(job& j, job_report r);
+  void tell_notices();  // those that have not been told
+  void tick(std::stop_token ended);
   std::optional<base::error> failed_dependency(job const& j);
   netbox::kind const* missing_plugin(job const& j) const;
 
@@ -152,6 +144,7 @@ class runner {
   announcer tell_;
   std::atomic<bool> const& stop_;
   report report_;
+  std::size_t told_ = 0;  // notices
   std::shared_ptr<netbox::registry> own_kinds_;
   netbox::registry& kinds_;
   netbox::server_info server_;
@@ -230,6 +223,10 @@ bool runner::connect() {
   auto const ceilings = http::limits_of(p, options_.control);
   wire_ = std::make_unique<http::client>(
       io_->loop(), http::make_curl_transport(io_->loop(), settings_.netbox.tls, p.max_in_flight), ceilings, "netbox");
+  wire_->on_event([this](throttle::event const& e, throttle::throttle_state const& s) {
+    tell_(&observer::throttled, e, gate_now{wire_->count(), s});
+  });
+  wire_->on_attempt([this](http::attempt_seen const& a) { tell_(&observer::requested, netbox_name, a); });
   wire_->drain_when([this] { return why_stop().has_value(); });
   netbox_ = std::make_unique<netbox::client>(*wire_, settings_.netbox, p);
   if (options_.journal)
@@ -243,8 +240,9 @@ bool runner::connect() {
   how.run_id = report_.run_id;
   how.dry = options_.dry;
   how.stop = [this] { return why_stop(); };
-  how.moved = [this](progress const& now) { tell_.moved(now); };
-  how.planned = [this](job_report const& j) { tell_.planned(j); };
+  how.moved = [this](progress const& now) { tell_(&observer::moved, now); };
+  how.planned = [this](job_report const& j) { tell_(&observer::planned, j); };
+  how.wrote = [this](written_batch const& b) { tell_(&observer::wrote, b); };
   session_ = std::make_unique<session>(*netbox_, kinds_, options_.journal, std::move(how));
   auto info = netbox_->status();
   if (!info) {
@@ -256,6 +254,8 @@ bool runner::connect() {
   for (auto const& s : settings_.sources) {
     if (!options_.sources.empty() && !options_.sources.contains(s.name)) continue;
     sources_.push_back(source::make_source(io_->loop(), s));
+    sources_.back()->on_attempt(
+        [this, name = s.name](http::attempt_seen const& a) { tell_(&observer::requested, name, a); });
     source_report sr{s.name, s.type, ""};
     if (auto version = sources_.back()->check()) {
       sr.version = *version;
@@ -345,8 +345,8 @@ base::result<void> runner::run_job(job& j) {
       {kinds_, *netbox_, settings_.netbox.url, options_.dry, options_.journal ? options_.journal : options_.state_from,
        [this] { return why_stop().has_value(); },
        [this, &j](std::uint64_t done, std::uint64_t total, std::string_view note) {
-         tell_.moved({j.scope.source, j.scope.stage, progress::phase::collecting, base::shorten(note, 60), done, total,
-                      0, 0, 0});
+         tell_(&observer::moved, progress{j.scope.source, j.scope.stage, progress::phase::collecting,
+                                          base::shorten(note, 60), done, total, 0, 0, 0});
        }},
       j.what);
   auto const chosen = options_.stage_options.find(j.scope.stage);
@@ -367,7 +367,8 @@ void runner::collect_from(std::size_t lane) {
         std::any_of(j->stage->needs.begin(), j->stage->needs.end(), [&](auto const& n) { return broken.contains(n); });
     bool const given_up = unreachable_.contains(j->scope.source) || unusable_.contains(j->scope.stage);
     if (!dependency_broken && !given_up && !missing_plugin(*j) && !why_stop()) {
-      tell_.moved({j->scope.source, j->stage->id, progress::phase::collecting, "", 0, 0, 0, 0, 0});
+      tell_(&observer::stage_started, j->scope.source, j->stage->id);
+      tell_(&observer::moved, progress{j->scope.source, j->stage->id, progress::phase::collecting, "", 0, 0, 0, 0, 0});
       j->ended = run_job(*j);
       if (!j->ended) broken.insert(j->stage->id);
     } else {
@@ -452,8 +453,22 @@ void runner::finish(job& j, job_report r) {
     if (ok) ok = options_.journal->remember(settings_.netbox.url, wire_->learnt(), system_clock::now());
     if (!ok && !report_.fatal) report_.fatal = ok.error();
   }
-  tell_.finished(r);
+  tell_notices();
+  tell_(&observer::finished, r);
   report_.jobs.push_back(std::move(r));
+}
+
+void runner::tell_notices() {
+  for (; told_ < report_.notices.size(); ++told_) tell_(&observer::noticed, report_.notices[told_]);
+}
+
+void runner::tick(std::stop_token ended) {
+  std::mutex mutex;
+  std::condition_variable_any over;
+  std::unique_lock lock(mutex);
+  do {
+    tell_(&observer::ticked, gate_now{wire_->count(), wire_->adaptation()});
+  } while (!over.wait_for(lock, ended, 250ms, [&] { return ended.stop_requested(); }));
 }
 
 report runner::go() {
@@ -464,8 +479,11 @@ report runner::go() {
   report_.netbox_url = settings_.netbox.url;
   io_ = std::make_unique<io_thread>();
   register_kinds();
-  if (connect()) {
-    tell_.connected(report_);
+  bool const connected = connect();
+  tell_notices();
+  if (connected) {
+    tell_(&observer::connected, report_);
+    std::jthread const ticker([this](std::stop_token ended) { tick(std::move(ended)); });
     auto ready = options_.journal ? open_journal() : base::result<void>{};
     if (ready) {
       make_jobs();
@@ -475,6 +493,7 @@ report runner::go() {
       report_.fatal = ready.error();
       lanes_.clear();
     }
+    tell_notices();
     std::size_t expected = 0;
     for (auto const& lane : lanes_) expected += lane.size();
     std::vector<std::thread> threads;
@@ -505,6 +524,7 @@ report runner::go() {
            "NetBox had no database connection to spare even for one request at a time: a poisoned "
            "pool, or another program that holds them",
            std::string(throttle::starved_hint)});
+    tell_notices();
     wire_->stop();
   }
   for (auto const& s : sources_) {

@@ -157,11 +157,24 @@ void session::carry_out(job_report& r, report& into) {
                     (machine.planned_requests() + batch_size - 1) / batch_size,
                     elapsed > 0 ? static_cast<double>(machine.answered_requests()) / elapsed : 0});
   };
+  std::map<std::uint64_t, written_batch> under_way;  // by number
+  std::map<std::uint64_t, throttle::clock::time_point> begun;
   auto const journal_failed = [&](base::error e) {
     if (!into.fatal) into.fatal = e;
     machine.abandon(std::move(e));
   };
   auto const write_down = [&](std::uint64_t number, batch_result const& result) {
+    if (options_.wrote) {
+      auto told = std::move(under_way.at(number));
+      told.state = std::string(store::name(result.state));
+      told.reason = result.reason;
+      for (auto const& o : result.objects) told.failed += o.state == store::batch_state::failed;
+      if (result.state == store::batch_state::failed && told.failed == 0) told.failed = told.objects;
+      told.took = std::chrono::duration_cast<milliseconds>(on.now() - begun[number]);
+      options_.wrote(told);
+      // What is unknown comes once more, when it has been looked up.
+      if (result.state == store::batch_state::unknown) told.failed = 0, under_way[number] = std::move(told);
+    }
     if (auto ok =
             journal_->batch_ended(options_.run_id, number, result.state, result.reason, result.objects, on.wall_now());
         !ok)
@@ -190,6 +203,10 @@ void session::carry_out(job_report& r, report& into) {
       objects.push_back(std::move(o));
     }
     ++into.batches;
+    if (options_.wrote) {
+      under_way[b.number] = {b.source, b.stage, b.kind, b.verb, b.number, b.objects, 0, "", "", milliseconds(0)};
+      begun[b.number] = on.now();
+    }
     if (auto ok = journal_->add_batch(b, objects); !ok) {
       http::answer not_sent;
       not_sent.reply.error = http::failure::cancelled;

@@ -26,6 +26,7 @@ struct session_options {
   std::function<std::optional<base::error>()> stop;  // why nothing more shall be sent, once there is a reason
   std::function<void(progress const&)> moved;        // may be empty, as the next
   std::function<void(job_report const&)> planned;
+  std::function<void(written_batch const&)> wrote;
 };
 
 class session {

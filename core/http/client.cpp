@@ -164,6 +164,19 @@ struct client::state : std::enable_shared_from_this<state> {
     if (what != outcome::ok) last_failure = describe(got, sent.headers);
     publish_learnt();
     tell();
+    if (attempt_listener) {
+      attempt_seen told;
+      told.verb = sent.verb;
+      if (!probing) {
+        told.endpoint = found->second.what.endpoint;
+        told.objects = found->second.what.objects;
+      }
+      told.outcome = what;
+      told.status = got.status;
+      told.again = v.again;
+      told.elapsed = got.elapsed;
+      attempt_listener(told);
+    }
     if (!probing) {
       auto& p = found->second;
       p.attempts = v.attempts;
@@ -344,6 +357,7 @@ struct client::state : std::enable_shared_from_this<state> {
   classifier const meaning;
   http::request probe;
   std::function<void(throttle::event const&, throttle::throttle_state const&)> listener;
+  std::function<void(attempt_seen const&)> attempt_listener;
   std::function<bool()> stopping;
   std::optional<loop::timer> timer;
   clock::time_point armed_for = clock::time_point::max();
@@ -440,6 +454,10 @@ throttle::throttle_state client::adaptation() const {
 
 void client::on_event(std::function<void(throttle::event const&, throttle::throttle_state const&)> listener) {
   state_->listener = std::move(listener);
+}
+
+void client::on_attempt(std::function<void(attempt_seen const&)> listener) {
+  state_->attempt_listener = std::move(listener);
 }
 
 std::size_t client::list_size(throttle::method verb, std::string_view endpoint, std::size_t ceiling) const {

@@ -30,6 +30,17 @@ struct answer {
   bool gave_up = false;  // the server has been failing for longer than the profile allows: so would every other request
 };
 
+// One exchange with the server that has ended, probes included.
+struct attempt_seen {
+  throttle::method verb = throttle::method::get;
+  std::string_view endpoint;  // as in call; "" of a probe
+  std::size_t objects = 0;
+  throttle::outcome outcome = throttle::outcome::ok;
+  int status = 0;      // 0: no answer
+  bool again = false;  // it will be sent once more
+  std::chrono::milliseconds elapsed{0};
+};
+
 using classifier = throttle::outcome (*)(throttle::observation const&);
 
 // Thread-safe: everything is posted to the loop's thread. Callbacks come on the loop's thread.
@@ -64,6 +75,8 @@ class client {
   throttle::throttle_state adaptation() const;
   // Called on the loop's thread with everything the gate decides; before the first send().
   void on_event(std::function<void(throttle::event const&, throttle::throttle_state const&)> listener);
+  // Called on the loop's thread after each attempt; before the first send().
+  void on_attempt(std::function<void(attempt_seen const&)> listener);
   // Objects for the next list request (throttle::latencies).
   std::size_t list_size(throttle::method verb, std::string_view endpoint, std::size_t ceiling) const;
   // What such a request takes in good times, as far as that is known.

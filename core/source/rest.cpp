@@ -108,6 +108,9 @@ class rest final : public source {
   }
   base::result<std::string> check() override;
   throttle::counters count() const override { return state_->client.count(); }
+  void on_attempt(std::function<void(http::attempt_seen const&)> listener) override {
+    state_->client.on_attempt(std::move(listener));
+  }
   void stop() override { state_->client.stop(); }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "core/base/result.hpp"
 #include "core/config/config.hpp"
+#include "core/http/client.hpp"
 #include "core/throttle/gate.hpp"
 
 namespace boost::asio {
@@ -34,6 +35,8 @@ class source {
   virtual void fetch(std::string target, std::string lane, std::function<void(fetched)> done) = 0;
   fetched fetch_and_wait(std::string target, std::string lane);
   virtual throttle::counters count() const = 0;
+  // Called on the loop's thread after each exchange; before the first request.
+  virtual void on_attempt(std::function<void(http::attempt_seen const&)> listener) = 0;
   virtual void stop() = 0;
 };
 

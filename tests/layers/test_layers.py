@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 
 # From top to bottom. A folder may include itself and everything after it.
-ORDER = ["cli", "serve", "engine", "plugin", "store", "netbox", "source", "http", "throttle", "config", "base"]
+ORDER = ["cli", "serve", "doctor", "metrics", "engine", "plugin", "store", "netbox", "source", "http", "throttle", "config", "base"]
 # The simulators stand aside: they know base alone, and only the command line (demo) knows them.
 SIM = "sim"
 HEAVY = re.compile(r"^(boost/(beast(/|\.hpp$)|dll(/|\.hpp$)|asio\.hpp$)|nlohmann/json\.hpp$|yaml-cpp/|curl/|spdlog/|CLI/|SQLiteCpp/|prometheus/|valijson/|openssl/)")

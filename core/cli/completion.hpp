@@ -1,0 +1,10 @@
+// Shell completion and the manual page, made from the command tree.
+#pragma once
+#include "core/cli/arguments.hpp"
+
+namespace weir::cli {
+
+int completion(arguments const& args);
+int man(arguments const& args);  // the exit code
+
+}  // namespace weir::cli

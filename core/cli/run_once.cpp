@@ -1,0 +1,119 @@
+#include "core/cli/run_once.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/base/log.hpp"
+#include "core/cli/exit_codes.hpp"
+#include "core/cli/report.hpp"
+#include "core/store/files.hpp"
+#include "core/store/journal.hpp"
+#include "core/store/lock.hpp"
+
+namespace weir::cli {
+namespace {
+
+// The journal and the lock of a run that writes.
+struct state {
+  std::unique_ptr<store::journal> journal;
+  std::optional<store::run_lock> lock;
+};
+
+base::result<void> open_state(setup& ready, state& out) {
+  auto const& dir = ready.settings.state_dir;
+  auto journal = store::journal::open(dir / "journal.db");
+  if (!journal) return journal.error();
+  store::lock_holder me;
+  me.run = ready.options.run_id;
+  me.command = ready.options.command;
+  me.host = store::host_name();
+  me.pid = getpid();
+  me.since = std::chrono::system_clock::now();
+  auto lock = store::run_lock::take(dir, ready.settings.netbox.url, me);
+  if (!lock) return lock.error();
+  if (auto const& dead = lock->taken_over_from())
+    base::log::warning(
+        fmt::format("run {} (pid {}) ended without giving back its lock; taken over", dead->run, dead->pid));
+  out.lock.emplace(std::move(*lock));
+  out.journal = std::move(*journal);
+  ready.options.journal = out.journal.get();
+  return {};
+}
+
+run_outcome failed(base::error e, int exit_code) {
+  run_outcome out;
+  out.exit_code = exit_code;
+  out.error = std::move(e);
+  return out;
+}
+run_outcome failed(base::error e) {
+  auto const code = exit_code::of(e.code);
+  return failed(std::move(e), code);
+}
+run_outcome nothing(std::string why) {
+  run_outcome out;
+  out.nothing = std::move(why);
+  return out;
+}
+
+// Which run to finish; or the outcome, if there is nothing to do.
+std::optional<run_outcome> choose_run(std::string const& wanted, setup& ready, store::journal& journal) {
+  auto const& url = ready.settings.netbox.url;
+  auto unfinished = journal.unfinished(url);
+  if (!unfinished) return failed(unfinished.error());
+  std::erase_if(*unfinished, [&](auto const& r) { return r.id == ready.options.run_id; });
+  if (wanted.empty()) {
+    if (unfinished->empty()) return nothing("no run is unfinished");
+    ready.options.resumes = unfinished->front().id;
+    return {};
+  }
+  auto found = journal.find_run(wanted);
+  if (!found) return failed(found.error(), exit_code::usage);
+  if (store::normalised_url(found->netbox_url) != store::normalised_url(url))
+    return failed(base::fail(base::error_code::usage, "run " + found->id + " wrote to " + found->netbox_url +
+                                                          ", and the configuration names " + url));
+  if (std::none_of(unfinished->begin(), unfinished->end(), [&](auto const& r) { return r.id == found->id; }))
+    return nothing("run " + found->id + " is " + std::string(store::name(found->state)));
+  ready.options.resumes = found->id;
+  return {};
+}
+
+}  // namespace
+
+run_outcome run_once(run_request const& request, setup& ready, engine::observer& watching,
+                     std::atomic<bool> const& stop) {
+  state kept;
+  ready.options.dry = request.what == run_request::command::plan;
+  if (ready.options.dry) {
+    // What stages noted in earlier runs; a plan needs no state directory.
+    store::journal_options reading;
+    reading.read_only = true;
+    if (auto earlier = store::journal::open(ready.settings.state_dir / "journal.db", reading)) {
+      kept.journal = std::move(*earlier);
+      ready.options.state_from = kept.journal.get();
+    }
+  } else {
+    bool const resumes = request.what == run_request::command::resume;
+    if (resumes) ready.options.command = "resume";
+    if (auto ok = open_state(ready, kept); !ok) return failed(ok.error());
+    if (resumes)
+      if (auto ended = choose_run(request.resumes, ready, *kept.journal)) return std::move(*ended);
+  }
+  ready.options.max_duration = request.max_duration;
+  run_outcome out;
+  out.report = engine::run(ready.settings, ready.options, watching, stop);
+  out.exit_code = exit_code_of(*out.report);
+  if (ready.options.journal && !out.report->netbox_version.empty())
+    if (auto ok = engine::record_end(*kept.journal, *out.report, out.exit_code, summary_json(*out.report)); !ok) {
+      out.error = ok.error();
+      if (out.exit_code == exit_code::done) out.exit_code = exit_code::failed;
+    }
+  watching.ended(*out.report, out.exit_code);
+  ready.options.journal = nullptr;  // it goes with this call
+  ready.options.state_from = nullptr;
+  return out;
+}
+
+}  // namespace weir::cli
