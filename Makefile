@@ -25,6 +25,7 @@ demo: configure ## a simulated Proxmox VE cluster into a simulated NetBox; build
 	$(BUILD)/weir demo
 
 test: build ## all tests that need nothing but Debian's packages
+	@scripts/install-packages --optional test
 	ctest --preset $(PRESET) --no-tests=error -j $(or $(JOBS),$(shell nproc))
 
 test-netbox: build ## the tests against a real NetBox (PostgreSQL, Redis, NetBox from PyPI), brought up and down on loopback
