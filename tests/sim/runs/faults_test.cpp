@@ -59,6 +59,59 @@ json random_faults(std::mt19937_64& random) {
   return out;
 }
 
+// Holds what a run tells its observer against what it reports in the end.
+class listener final : public engine::observer {
+ public:
+  void stage_started(std::string const& source, std::string const& stage) override {
+    EXPECT_TRUE(open.insert(source + '/' + stage).second) << "started twice";
+  }
+  void wrote(engine::written_batch const& b) override {
+    EXPECT_TRUE(open.contains(b.source + '/' + b.stage)) << "written outside of its stage";
+    EXPECT_LE(b.failed, b.objects);
+    last_state[b.number] = b.state;
+  }
+  void requested(std::string const& server, http::attempt_seen const& a) override {
+    EXPECT_FALSE(server == "netbox" && a.outcome == throttle::outcome::cancelled);
+    ++attempts[server];
+  }
+  void noticed(engine::notice const&) override { ++notices; }
+  void finished(engine::job_report const& j) override {
+    auto const mine = j.source + '/' + j.stage;
+    if (j.status == engine::job_status::ok) {
+      EXPECT_TRUE(open.contains(mine)) << "ended before it began";
+    }
+    open.erase(mine);
+    EXPECT_TRUE(closed.insert(mine).second) << "ended twice";
+  }
+  void ticked(engine::gate_now const& g) override {
+    EXPECT_LE(g.count.in_flight, 3u);
+    ++ticks;
+  }
+
+  void expect_agrees(engine::report const& r, store::journal const& journal) const {
+    EXPECT_EQ(closed.size(), r.jobs.size());
+    EXPECT_EQ(notices, r.notices.size());
+    std::uint64_t started = 0;
+    for (auto const& [method, n] : r.requests) started += n;
+    auto const at = [&](char const* server) { return attempts.contains(server) ? attempts.at(server) : 0; };
+    EXPECT_EQ(at("netbox"), started);  // probes are requests, too
+    EXPECT_EQ(at("pve-a"), r.source_requests);
+    EXPECT_EQ(ticks > 0, !r.netbox_version.empty());
+    auto const batches = journal.batches(r.run_id);
+    ASSERT_TRUE(batches);
+    std::map<std::uint64_t, std::string> in_journal;
+    for (auto const& b : *batches)
+      if (!b.marker.empty()) in_journal[b.number] = store::name(b.state);  // else it never was a request
+    EXPECT_EQ(last_state, in_journal);
+  }
+
+ private:
+  std::set<std::string> open, closed;
+  std::map<std::string, std::uint64_t> attempts;
+  std::map<std::uint64_t, std::string> last_state;
+  std::size_t notices = 0, ticks = 0;
+};
+
 struct run_lab {
   sim::proxmox_server proxmox;
   sim::netbox_server netbox;
@@ -98,12 +151,13 @@ struct run_lab {
     EXPECT_EQ(options.stages.size(), 3u);
   }
   engine::report run() {
-    engine::observer silent;
+    listener heard;
     std::atomic<bool> stop{false};
     options.run_id = engine::new_run_id();
     options.journal = journal.get();
-    auto const r = engine::run(settings, options, silent, stop);
+    auto const r = engine::run(settings, options, heard, stop);
     EXPECT_TRUE(engine::record_end(*journal, r, 0, "{}"));
+    heard.expect_agrees(r, *journal);
     return r;
   }
 };
