@@ -25,6 +25,7 @@ struct arguments {
     serve,
     doctor,
     completion,
+    complete,
     man
   };
   enum class config_action { show, explain, schema, reference };
@@ -44,6 +45,7 @@ struct arguments {
   std::string key;                                   // config explain: empty: every key, in a list
   std::string listen;                                // serve; empty: the configuration's
   std::string shell;                                 // completion: bash, zsh, fish
+  std::string complete_what;                         // complete: what kind of names
   bool no_progress = false, quiet = false, verbose = false, no_network = false;
   bool detailed_exitcode = false;
   std::string run;  // resume: its id, or the beginning of one; empty: the last unfinished
@@ -71,5 +73,24 @@ struct parsed {
   std::optional<int> exit;
 };
 parsed parse(int argc, char const* const* argv);
+
+// The command line as data, for what is made from it: completion, the manual page. Hidden commands are left out.
+struct option_info {
+  std::vector<std::string> names;    // "-c", "--config"; of a positional its one name
+  std::string value;                 // what its value is: FILE, DIR, PROFILE, KEY=VALUE, …; empty: a flag
+  std::vector<std::string> choices;  // all that it may be; empty: anything
+  std::string range;                 // "1 to 32"
+  std::string initial;               // the default
+  std::string environment;           // the variable that stands for it
+  std::string help;
+  bool positional = false, required = false, repeated = false;
+};
+struct command_info {
+  std::string name, help;
+  std::vector<option_info> options, positionals;
+  std::vector<command_info> commands;
+  bool optional_command = false;  // it also works without one of `commands`
+};
+command_info command_tree();
 
 }  // namespace weir::cli

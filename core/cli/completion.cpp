@@ -10,6 +10,7 @@ int completion(arguments const&) {
   std::cerr << "error: not built yet\n";
   return exit_code::failed;
 }
+int complete(arguments const&) { return exit_code::failed; }
 int man(arguments const&) {
   std::cerr << "error: not built yet\n";
   return exit_code::failed;

@@ -50,6 +50,8 @@ int main(int argc, char** argv) {
         return doctor(line.args);
       case arguments::command::completion:
         return completion(line.args);
+      case arguments::command::complete:
+        return complete(line.args);
       case arguments::command::man:
         return man(line.args);
       case arguments::command::none:
