@@ -16,6 +16,26 @@ inline constexpr int credentials = 77;    // EX_NOPERM
 inline constexpr int configuration = 78;  // EX_CONFIG
 inline constexpr int interrupted = 130;   // SIGINT or SIGTERM
 
+struct meaning {
+  int code;
+  char const* says;
+};
+// All of them, as the manual page prints them.
+inline constexpr meaning meanings[] = {
+    {done, "Done. With plan: also where there are no changes."},
+    {failed, "The run failed."},
+    {2, "Only of plan --detailed-exitcode: it succeeded, and there are changes."},
+    {partly, "Finished, but some objects or a stage failed; the result names them."},
+    {refused, "A guard refused: more would have been deleted than max_deletes allows."},
+    {locked, "Another run holds the lock of this NetBox; nothing was done."},
+    {usage, "The command line is wrong."},
+    {unreachable, "NetBox, or every source, cannot be reached or used."},
+    {stopped_early, "Stopped early, with everything accounted for: weir resume, or the next run, does the rest."},
+    {credentials, "NetBox or a source refused the credentials, or they lack a permission."},
+    {configuration, "The configuration is wrong."},
+    {interrupted, "Interrupted by SIGINT or SIGTERM, with everything accounted for."},
+};
+
 inline int of(base::error_code code) {
   switch (code) {
     case base::error_code::failed:
