@@ -86,7 +86,9 @@ void limit(__rlimit_resource what, char const* name, rlim_t soft, rlim_t hard, s
 
 void drop_capabilities(std::vector<std::string>& lacking) {
   __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {}, held[_LINUX_CAPABILITY_U32S_3] = {};
+  // A service that has none may not be allowed to ask for less, either.
+  if (syscall(SYS_capget, &head, held) == 0 && std::memcmp(held, none, sizeof none) == 0) return;
   if (syscall(SYS_capset, &head, none) != 0)
     lacking.push_back(fmt::format("capabilities could not be dropped: {}", reason(errno)));
 }
