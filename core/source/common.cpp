@@ -143,6 +143,36 @@ std::string_view refuse(std::string_view target) {
   return {};
 }
 
+std::string endpoint_of(std::string_view target) {
+  // What stands behind these words is a name, whatever it looks like.
+  static constexpr std::pair<std::string_view, std::string_view> named[] = {
+      {"nodes", "{node}"},     {"qemu", "{vmid}"},     {"lxc", "{vmid}"},       {"storage", "{storage}"},
+      {"content", "{volume}"}, {"pools", "{pool}"},    {"users", "{user}"},     {"groups", "{group}"},
+      {"roles", "{role}"},     {"domains", "{realm}"}, {"token", "{token}"},    {"snapshot", "{snapshot}"},
+      {"tasks", "{task}"},     {"backup", "{id}"},     {"replication", "{id}"}, {"resources", "{id}"},
+      {"zones", "{zone}"},     {"vnets", "{vnet}"},    {"subnets", "{subnet}"}, {"network", "{interface}"},
+      {"ipset", "{name}"},     {"aliases", "{name}"},  {"rules", "{id}"},       {"realms", "{realm}"}};
+  constexpr std::size_t deepest = 8, longest_word = 24;
+  target = target.substr(0, target.find('?'));
+  std::string out;
+  std::string_view before;
+  for (std::size_t depth = 0; !target.empty();) {
+    auto const end = std::min(target.find('/'), target.size());
+    auto const part = target.substr(0, end);
+    target.remove_prefix(std::min(end + 1, target.size()));
+    if (part.empty()) continue;
+    if (++depth > deepest) return out + "/{…}";
+    auto const name =
+        std::find_if(std::begin(named), std::end(named), [&](auto const& n) { return n.first == before; });
+    bool const word =
+        part.size() <= longest_word && part.find_first_not_of("abcdefghijklmnopqrstuvwxyz-") == std::string_view::npos;
+    if (!out.empty()) out += '/';
+    out += name != std::end(named) ? name->second : word ? part : "{…}";
+    before = name != std::end(named) ? std::string_view() : part;
+  }
+  return out;
+}
+
 std::string hide(std::string text, std::vector<std::string_view> const& secrets) {
   for (auto const plain : secrets) {
     if (plain.size() < 5) continue;  // it would tear words apart

@@ -30,6 +30,10 @@ throttle::limits limits_of(config::source const& settings, std::size_t attempts)
 // What is wrong with a target that a stage names; "" if nothing.
 std::string_view refuse(std::string_view target);
 
+// "/nodes/pve1/qemu/100/config?x=y" ► "nodes/{node}/qemu/{vmid}/config": Proxmox VE's path without what it is about,
+// for metrics and latencies. Words of its API stay; names, ids and what looks like one do not.
+std::string endpoint_of(std::string_view target);
+
 // `text` without the secrets, as they are and percent-encoded, whatever the other side has put into its answer.
 std::string hide(std::string text, std::vector<std::string_view> const& secrets);
 

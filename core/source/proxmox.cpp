@@ -129,6 +129,7 @@ class proxmox final : public source {
         c.request.headers.emplace_back("Authorization",
                                        "PVEAPIToken=" + settings.token_id + "=" + settings.token.reveal());
       c.lane = j.lane;
+      c.endpoint = endpoint_of(j.target);
       return c;
     }
 
@@ -192,6 +193,7 @@ class proxmox final : public source {
       c.request.body = "username=" + base::url_encode(settings.username) +
                        "&password=" + base::url_encode(settings.password.reveal());
       c.lane = "login";
+      c.endpoint = "access/ticket";
       client.send(std::move(c), [weak = weak_from_this(), second_try](http::answer const& a) {
         auto const self = weak.lock();
         if (!self) return;
