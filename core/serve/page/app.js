@@ -129,7 +129,8 @@ function show_actions() {
   const wanted = run
     ? [{ key: "cancel", words: run.cancelling ? "Cancelling…" : "Cancel run…", class: "danger", off: stale || run.cancelling, does: cancel }]
     : [
-        { key: "sync", words: "Sync now…", class: "primary", off: !idle, does: start_sync },
+        { key: "sync", words: "Sync now…", class: plan && !$("apply").hidden ? "" : "primary", // one button leads
+           off: !idle, does: start_sync },
         { key: "plan", words: "Plan now", class: "", off: !idle, does: () => begin("plan") },
         ...(again ? [{ key: "resume", words: `Resume ${again.id.slice(0, 8)}…`, class: "", off: !idle, does: start_resume }] : []),
       ];
@@ -252,12 +253,16 @@ async function load_plan() {
 function show_plan() {
   if (!plan && $("plan").contains(document.activeElement)) ($("actions").firstElementChild ?? $("main")).focus();
   $("plan").hidden = !plan;
-  if (!plan) return $("plan-body").replaceChildren();
+  if (!plan) {
+    $("plan-body").replaceChildren();
+    return show_actions();
+  }
   const all = { create: 0, update: 0, delete: 0, requests: 0 };
   for (const s of plan.stages) for (const n of Object.keys(all)) all[n] += s[n];
   const nothing = all.create + all.update + all.delete === 0;
   text($("plan-title"), nothing ? "The plan: nothing to do" : "A plan waits");
   $("apply").hidden = nothing;
+  show_actions();
   $("plan-sub").replaceChildren(...change_counts(all), ` in ${plural(all.requests, "request")} · made `, time(plan.made, true), " · ", el("code", {}, plan.run));
   const number = (n, name) => el("td", { class: `n ${name}`, "data-zero": n ? null : true }, count(n));
   const table = el("table", { class: "stages" },
@@ -284,6 +289,10 @@ function show_errors() {
     () => {});
   $("errors-empty").hidden = list.length !== 0;
   text($("errors-title"), list.length ? `Last errors (${list.length})` : "Last errors");
+  const bad = list.filter((e) => e.level !== "warning").length;
+  $("to-errors").hidden = bad === 0;
+  if ($("to-errors").weirCount !== bad) $("to-errors").replaceChildren(icon("failed"), plural(bad, "error"));
+  $("to-errors").weirCount = bad;
 }
 
 const exit_words = {
@@ -311,7 +320,7 @@ function show_schedules() {
     if (node.weirKey === key) return;
     node.weirKey = key;
     const more = node.querySelector(".schedule-more");
-    const what = [s.command, s.cron ? null : every(s.every_s ?? 0), s.jitter_s ? `± ${duration(s.jitter_s).replace(/[.,]0 /, " ")} jitter` : null,
+    const what = [s.command, s.cron ? null : every(s.every_s ?? 0), s.jitter_s ? `up to ${duration(s.jitter_s).replace(/[.,]0 /, " ")} later` : null,
       s.sources?.length ? `of ${s.sources.join(", ")}` : null, s.stages?.length ? `stages ${s.stages.join(", ")}` : null].filter(Boolean);
     more.replaceChildren(s.cron ? el("code", {}, s.cron) : "", s.cron ? " · " : "", what.join(" · "));
     if (s.last) {
@@ -329,7 +338,7 @@ function show_service() {
   const by_code = Object.entries(status.runs.by_exit_code ?? {}).map(([code, n]) => `${count(n)} ${exit_words[code] ?? `exit code ${code}`}`);
   const facts = [
     ["Profile", [el("b", {}, p.name), p.description ? ` — ${p.description}` : ""]],
-    ["Promise", [`${plural(p.max_in_flight, "request")} at once, ${count(p.requests_per_second)}/s; ${plural(p.batch.objects_per_request, "object")} each, ${count(p.batch.delay_ms)} ms after every ${p.batch.size}`]],
+    ["At most", [`${plural(p.max_in_flight, "request")} at once, ${count(p.requests_per_second)}/s; ${plural(p.batch.objects_per_request, "object")} each, ${count(p.batch.delay_ms)} ms after every ${p.batch.size}`]],
     ["NetBox", [link(status.netbox.url, status.netbox.url), status.netbox.version ? ` ${status.netbox.version}` : " version not asked yet"]],
     ["Runs", [`${count(status.runs.started)} since the start`, by_code.length ? `: ${by_code.join(", ")}` : "", status.runs.refused ? `; ${count(status.runs.refused)} refused` : ""]],
     ["Configuration", [el("span", { class: "path" }, status.config.file), " read ", time(status.config.loaded, true)]],

@@ -9,7 +9,7 @@ const most_fields = 12;
 function field(f, action) {
   const full = (v) => (typeof v === "string" ? v : JSON.stringify(v));
   const after = el("span", { class: "after", title: full(f.after) }, el("bdi", {}, value(f.after)));
-  const name = el("span", { class: "field-name" }, f.field);
+  const name = el("bdi", { class: "field-name" }, f.field);
   if (action !== "update") return el("span", { class: "field" }, name, " ", after);
   return el("span", { class: "field" }, name, " ",
     el("span", { class: "before", title: full(f.before) }, el("bdi", {}, value(f.before))), el("span", { class: "arrow" }, " → "), after);
@@ -18,7 +18,7 @@ function field(f, action) {
 function line(c) {
   const [sign, word] = actions[c.action] ?? ["?", String(c.action)];
   const item = el("li", {}, el("span", { class: `sign ${c.action}`, role: "img", "aria-label": word, title: word }, sign),
-    el("span", { class: "label" }, link(c.url, c.label ?? ""), " ", el("span", { class: "kind" }, String(c.kind ?? "").split(".").pop())));
+    el("span", { class: "label" }, link(c.url, c.label ?? ""), " ", el("bdi", { class: "kind" }, String(c.kind ?? "").split(".").pop())));
   const about = el("span", { class: "about" });
   if (c.fields?.length) {
     for (const f of c.fields.slice(0, most_fields)) about.append(field(f, c.action));

@@ -16,7 +16,7 @@ export function duration(seconds) {
   const whole = Math.round(s);
   if (whole < 60) return `${whole} s`;
   const two = (n) => String(n).padStart(2, "0");
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min` + (whole % 60 ? ` ${two(whole % 60)} s` : "");
   if (whole < 86400) return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
@@ -44,7 +44,8 @@ export function relative(iso) {
   const words =
     size < 60 ? `${Math.round(size)} s`
     : size < 3600 ? `${Math.round(size / 60)} min`
-    : size < 86400 * 2 ? `${Math.floor(size / 3600)} h ${Math.round((size % 3600) / 60)} min`
+    : size < 3600 * 6 ? `${Math.floor(size / 3600)} h` + (size % 3600 >= 60 ? ` ${Math.floor((size % 3600) / 60)} min` : "")
+    : size < 86400 * 2 ? `${Math.round(size / 3600)} h`
     : `${Math.round(size / 86400)} days`;
   if (size < 1) return "now";
   return seconds > 0 ? `in ${words}` : `${words} ago`;

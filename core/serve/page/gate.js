@@ -45,12 +45,12 @@ export function show(gate, profile) {
   const tiles = gate
     ? [
         tile("limit", "Limit", `${tenths(gate.limit).replace(/[.,]0$/, "")} of ${count(gate.ceiling)}`,
-          gate.control === "observe" ? "observed only" : gate.starved ? "no connection to spare" : "at once", gate.limit < gate.ceiling ? "warn" : ""),
+          gate.control === "observe" ? "observed only" : gate.starved ? "none to spare" : "at once", gate.starved ? "bad" : ""),
         tile("flight", "In flight", count(gate.in_flight), gate.waiting ? `${count(gate.waiting)} waiting` : "none waiting"),
         tile("rate", "Requests/s", tenths(gate.requests_per_second), pace ? `of ${count(pace)} at most` : ""),
         tile("gap", "Gap", `${count(Math.round(gate.gap_ms))} ms`, profile ? `profile ${count(profile.batch.delay_ms)} ms` : ""),
         tile("inflation", "Latency", `× ${tenths(gate.inflation)}`, "of its usual", gate.inflation >= 2 ? "warn" : ""),
-        tile("budget", "Retry budget", count(Math.round(gate.tokens)), `${count(gate.refused)} refused so far`),
+        tile("budget", "Retry budget", count(Math.round(gate.tokens)), `${count(gate.refused)} refused`),
         tile("breaker", "Breaker", gate.breaker, gate.breaker_opened ? `opened ${count(gate.breaker_opened)} ×` : "never opened",
           gate.breaker === "closed" ? "" : "bad"),
       ]
@@ -71,7 +71,7 @@ export function show(gate, profile) {
 export function start() {
   const pattern = (id, turn) =>
     svg("pattern", { id, width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: `rotate(${turn})` },
-      svg("rect", { width: 6, height: 6, class: "shade" }), svg("line", { x1: 0, y1: 0, x2: 0, y2: 6, class: "hatch" }));
+      svg("rect", { width: 6, height: 6, class: `shade ${id}` }), svg("line", { x1: 0, y1: 0, x2: 0, y2: 6, class: `hatch ${id}` }));
   const path = (name) => svg("path", { class: name });
   parts = {
     picture: svg("svg", { class: "plot", "aria-hidden": "true", focusable: "false" },
@@ -101,14 +101,14 @@ export function start() {
     const sign = svg("svg", { class: "key", viewBox: "0 0 22 10", "aria-hidden": "true" },
       kind === "flight" ? svg("rect", { class: "area flight", x: 1, y: 2, width: 20, height: 7 })
       : kind === "errors" ? svg("path", { class: "errors", d: "M11 1l4.5 8h-9z" })
-      : kind === "shade" ? svg("rect", { class: "shade-key", x: 1, y: 1, width: 20, height: 8, fill: "url(#open)" })
+      : kind === "open" || kind === "probing" ? svg("rect", { class: "shade-key", x: 1, y: 1, width: 20, height: 8, fill: `url(#${kind})` })
       : svg("path", { class: `line ${kind}`, d: "M1 5H21" }));
     return el("span", {}, sign, words);
   };
   $("plot").append(
     parts.reading, parts.frame,
     el("p", { class: "legend" }, key("flight", "in flight"), key("limit", "limit"), key("ceiling", "the profile's ceiling"),
-      key("errors", "failed attempts"), key("shade", "breaker open")));
+      key("errors", "failed attempts"), key("open", "breaker open"), key("probing", "probing")));
 
   new ResizeObserver(() => {
     width = Math.round(parts.frame.clientWidth);
@@ -320,7 +320,9 @@ function reading(list, x, y, tops, bottom) {
     attribute(parts.frame, "aria-valuenow", Math.max(0, i));
     attribute(parts.frame, "aria-valuetext", s ? `${clock_time(s.t)}: ${words_of(s).join(", ")}` : "no samples");
   }
-  const words = s ? [cursor === null ? `now, ${clock_time(s.t)}` : clock_time(s.t), ...words_of(s)] : ["no samples yet"];
+  const words = !s ? ["No samples yet."]
+    : cursor === null && !focused ? ["Point at the plot, or use the arrow keys in it, to read a moment."]
+    : [clock_time(s.t), ...words_of(s)];
   rows(parts.reading, words.map((w, n) => [n, w]), ([n]) => n, () => el("span"), (node, [, w]) => text(node, w));
   const at = s && (cursor !== null || focused) ? x(s.t) : null;
   parts.hair.setAttribute("d", at === null ? "" : `M${at.toFixed(1)} ${tops[0]}V${bottom}`);

@@ -5,8 +5,10 @@ import { changes } from "./changes.js";
 import * as api from "./api.js";
 
 const most = 50;
+const first = 12; // until more are asked for
 const numbers = ["created", "updated", "deleted", "failed", "deferred"];
 let runs = [];
+let all = false;
 let open = null; // the one run that is open
 let opened_by = null;
 let problem = () => {};
@@ -17,6 +19,10 @@ export function start(on_problem, on_change) {
   renewed = on_change;
   const wanted = /^#run\/([0-9a-f]+)$/.exec(location.hash)?.[1];
   if (wanted) open = wanted;
+  $("runs-more").addEventListener("click", () => {
+    all = !all;
+    show();
+  });
 }
 
 export async function load() {
@@ -42,7 +48,8 @@ function make(run) {
   const name = el("button", { type: "button", class: "opener", "aria-expanded": "false", click: () => toggle(run.id) },
     icon("more"), el("code", {}, run.id));
   const row = el("tr", { class: "run" },
-    el("th", { scope: "row" }, name, el("span", { class: "what" })),
+    el("th", { scope: "row" }, name),
+    el("td", { class: "what" }),
     el("td", { class: "started" }, time(run.started)),
     el("td", { class: "run-state" }, el("span", { class: "state" }, icon("waiting"), el("span"))),
     ...numbers.map((n) => el("td", { class: `n ${n}`, "data-name": n }, el("span"))),
@@ -53,7 +60,8 @@ function make(run) {
 function fill(body, run) {
   const row = body.firstChild;
   const [what, started, how] = [row.querySelector(".what"), row.querySelector(".started time"), row.querySelector(".state")];
-  text(what, [run.command, run.trigger].filter(Boolean).join(" · "));
+  text(what, [run.command, (run.trigger ?? "").replace(/^schedule /, "")].filter(Boolean).join(" · "));
+  attribute(what, "title", run.trigger || null);
   set_time(started, run.started);
   const s = state(run.state);
   attribute(how, "class", `state ${s.tone}`);
@@ -73,7 +81,10 @@ function fill(body, run) {
 }
 
 function show() {
-  rows($("runs-table"), runs, (r) => r.id, make, fill);
+  const listed = all ? runs : runs.filter((r, i) => i < first || r.id === open);
+  rows($("runs-table"), listed, (r) => r.id, make, fill);
+  $("runs-more").hidden = runs.length <= first;
+  text($("runs-more"), all ? "Show fewer" : `Show ${runs.length - listed.length} older runs`);
   $("runs-table").hidden = runs.length === 0;
   $("runs-empty").hidden = runs.length !== 0;
   renewed();
@@ -111,7 +122,7 @@ async function details(id) {
         el("td", {}, el("span", { class: `state ${s.tone}` }, icon(s.symbol), s.word), stage.reason ? el("span", { class: "reason" }, el("bdi", {}, stage.reason)) : null),
         ...numbers.map((n) => el("td", { class: `n ${n}`, "data-zero": stage[n] ? null : true }, count(stage[n]))));
     })));
-  body.append(el("tr", { class: "details" }, el("td", { colspan: "9" },
+  body.append(el("tr", { class: "details" }, el("td", { colspan: "10" },
     run.reason ? el("p", { class: "reason" }, el("bdi", {}, run.reason)) : null,
     el("p", { class: "inline-facts" }, ...facts.flatMap(([k, v], i) => [i ? " · " : "", `${k} `, el("b", {}, v)])),
     run.stages?.length ? el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Stages of the run" }, stages) : null,

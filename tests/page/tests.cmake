@@ -1,0 +1,7 @@
+# The page of `weir serve` in a headless Chromium, against a stand-in for the service; test_real.py against the service itself.
+# Pictures of each state are written to the build directory (tests/page). Without a browser: skipped, and told so.
+foreach(name look keyboard live contrast)
+  add_test(NAME page.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/page/test_${name}.py)
+  set_tests_properties(page.${name} PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "WEIR_PAGE_OUT=${CMAKE_BINARY_DIR}/tests/page")
+endforeach()
