@@ -5,6 +5,7 @@ import http.server
 import json
 import math
 import queue
+import socket
 import threading
 import time
 import urllib.parse
@@ -32,6 +33,7 @@ class Service:
         self.answers = {}  # (method, path) -> (status, body): instead of the usual
         self.on_post = None
         self.streams = []
+        self.connections = set()
         self.lock = threading.Lock()
         self.server = None
         self.port = 0
@@ -46,6 +48,16 @@ class Service:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                with service.lock:
+                    service.connections.add(self.connection)
+
+            def finish(self):
+                with service.lock:
+                    service.connections.discard(self.connection)
+                super().finish()
 
             def log_message(self, *_):
                 pass
@@ -76,6 +88,11 @@ class Service:
         self.server = None
         with self.lock:
             streams, self.streams = self.streams, []
+            for connection in self.connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)  # also those that are kept alive
+                except OSError:
+                    pass
         for stream in streams:
             stream.put(None)
 
@@ -191,7 +208,7 @@ def gate_now(**more):
 
 
 def gate_samples(minutes=30, trouble=False):
-    """A day's shape in half an hour: a run, a pause, a run; with `trouble` an outage in the last five minutes."""
+    """A day's shape in half an hour: a pause, a run, a pause, a run, as far as `busy` says; with `trouble` an outage in the last five minutes."""
     samples = []
     now = int(time.time()) * 1000
     for i in range(minutes * 60):
@@ -212,6 +229,9 @@ def gate_samples(minutes=30, trouble=False):
                 breaker, rate, flight, errors = 2, 0.0, 0, 0
             elif 75 < left <= 90:
                 breaker = 1
+        if not busy and breaker == 0:
+            samples.append([t, 0, None, None, 0.0, None, 0, 0])
+            continue
         samples.append([t, flight, round(limit, 2), gap, round(rate, 2), round(1 + max(0, -wave) * 0.4, 2), breaker, errors])
     return {"ceiling": 4, "columns": COLUMNS, "samples": samples}
 
@@ -223,7 +243,7 @@ def base():
             "config": {"file": "/etc/weir/config.yaml", "loaded": at(-86400 * 3), "error": None},
             "profile": {"name": "aggressive", "description": "dedicated NetBox, 50 or more connections, few users",
                         "batch": {"size": 10, "delay_ms": 50, "objects_per_request": 100}, "max_in_flight": 4, "requests_per_second": 50},
-            "run": None, "gate": gate_now(), "errors": [],
+            "run": None, "gate": None, "errors": [],
             "schedules": [
                 {"name": "hourly", "cron": "7 * * * *", "every_s": None, "jitter_s": 60, "command": "sync", "sources": [], "stages": [], "next": at(754),
                  "last": {"run": "7f3a0c1d", "at": at(-600), "exit_code": 0}, "refused": 0},
@@ -273,10 +293,10 @@ def details(how_many):
 
 def running_jobs():
     return [
-        job("pve-a", "nodes", "Nodes", "ok", done=3, total=3, batch=0, planned={"create": 0, "update": 0, "delete": 0, "requests": 0}, seconds=1.4),
+        job("pve-a", "nodes", "Proxmox nodes as devices", "ok", done=3, total=3, batch=0, planned={"create": 0, "update": 0, "delete": 0, "requests": 0}, seconds=1.4),
         job("pve-a", "virtual-machines", "Virtual machines", "writing", done=61, total=214, batch=2, batches=5, seconds=18.2,
             planned={"create": 120, "update": 93, "delete": 1, "requests": 5}),
-        job("pve-b", "nodes", "Nodes", "ok", done=2, total=2, planned={"create": 0, "update": 1, "delete": 0, "requests": 1}, seconds=2.0),
+        job("pve-b", "nodes", "Proxmox nodes as devices", "ok", done=2, total=2, planned={"create": 0, "update": 1, "delete": 0, "requests": 1}, seconds=2.0),
         job("pve-b", "virtual-machines", "Virtual machines", "collecting", done=88, total=0, note="reading guest configurations", seconds=9.1),
         job("pve-a", "backups", "Backups", "waiting"),
         job("pve-b", "backups", "Backups", "skipped", reason="NetBox has no plugin netbox-proxbox"),
@@ -329,14 +349,14 @@ def error(ago, stage_name, message, hint="", level="error", run_id="c0ffee01"):
 def plan_changes():
     return [
         {"source": "pve-a", "stage": "virtual-machines", "kind": "virtualization.virtualmachine", "action": "create", "label": "web-07", "url": None, "fields": [
-            {"field": "cluster", "before": None, "after": "pve-a"}, {"field": "vcpus", "before": None, "after": 4},
-            {"field": "memory", "before": None, "after": 8192}, {"field": "disk", "before": None, "after": 40960}]},
+            {"field": "cluster", "before": "", "after": "pve-a"}, {"field": "vcpus", "before": "", "after": "4"},
+            {"field": "memory", "before": "", "after": "8192"}, {"field": "disk", "before": "", "after": "40960"}]},
         {"source": "pve-a", "stage": "virtual-machines", "kind": "virtualization.virtualmachine", "action": "update", "label": "mail", "url": f"{NETBOX}/virtualization/virtual-machines/3/",
-         "fields": [{"field": "memory", "before": 4096, "after": 8192}, {"field": "status", "before": "active", "after": "offline"}]},
+         "fields": [{"field": "memory", "before": "4096", "after": "8192"}, {"field": "status", "before": "active", "after": "offline"}]},
         {"source": "pve-a", "stage": "virtual-machines", "kind": "virtualization.virtualmachine", "action": "update", "label": "git", "url": f"{NETBOX}/virtualization/virtual-machines/4/",
-         "fields": [{"field": "disk", "before": 81920, "after": 122880}, {"field": "tags", "before": ["prod"], "after": ["prod", "backup"]}, {"field": "description", "before": "", "after": "Git, and the runners"}]},
+         "fields": [{"field": "disk", "before": "81920", "after": "122880"}, {"field": "tags", "before": "prod", "after": "prod, backup"}, {"field": "description", "before": "", "after": "Git, and the runners"}]},
         {"source": "pve-a", "stage": "backups", "kind": "netbox_proxbox.vmbackup", "action": "create", "label": "pbs-1:backup/vm/104/2026-11-22T03:00:00Z", "url": None,
-         "fields": [{"field": "size", "before": None, "after": 4294967296}, {"field": "verification_state", "before": None, "after": "ok"}]},
+         "fields": [{"field": "size", "before": "", "after": "4294967296"}, {"field": "verification_state", "before": "", "after": "ok"}]},
         {"source": "pve-a", "stage": "backups", "kind": "netbox_proxbox.vmbackup", "action": "delete", "label": "pbs-1:backup/vm/104/2026-10-11T03:00:00Z", "url": f"{NETBOX}/plugins/proxbox/backups/17/", "fields": []},
     ]
 
@@ -346,8 +366,8 @@ def plan_waiting():
     state["status"]["plan"] = {"run": "99c2d4e0", "made": at(-200), "create": 2, "update": 2, "delete": 1, "requests": 5}
     row = {"source": "pve-a", "unchanged": 0}
     state["plan"] = {"run": "99c2d4e0", "made": at(-200), "changes": plan_changes(), "more": 0, "stages": [
-        {**row, "stage": "nodes", "title": "Nodes", "create": 0, "update": 0, "delete": 0, "unchanged": 3, "requests": 0},
-        {**row, "stage": "virtual-machines", "title": "Virtual machines", "create": 1, "update": 2, "delete": 0, "unchanged": 211, "requests": 3},
+        {**row, "stage": "nodes", "title": "Proxmox nodes as devices", "create": 0, "update": 0, "delete": 0, "unchanged": 3, "requests": 0},
+        {**row, "stage": "virtual-machines", "title": "Proxmox guests as virtual machines", "create": 1, "update": 2, "delete": 0, "unchanged": 211, "requests": 3},
         {**row, "stage": "backups", "title": "Backups", "create": 1, "update": 0, "delete": 1, "unchanged": 1874, "requests": 2}]}
     return state
 
@@ -402,6 +422,6 @@ def many():
     labels = [change(n, ("create", "update", "delete")[n % 3], ("virtual-machines", "backups")[n % 2]) for n in range(1000)]
     state["details"]["7f3a0c1d"] = {"stages": [stage("virtual-machines", "done", created=500), stage("backups", "done", created=500)], "changes": labels, "more": 1128}
     state["plan"] = {"run": "99c2d4e0", "made": at(-200), "more": 4000, "stages": [{"source": "pve-a", "stage": "backups", "title": "Backups", "create": 5000, "update": 0, "delete": 0, "unchanged": 0, "requests": 50}],
-                     "changes": [{**change(n, "create", "backups"), "fields": [{"field": "size", "before": None, "after": n}]} for n in range(1000)]}
+                     "changes": [{**change(n, "create", "backups"), "fields": [{"field": "size", "before": "", "after": str(n)}]} for n in range(1000)]}
     state["status"]["plan"] = {"run": "99c2d4e0", "made": at(-200), "create": 5000, "update": 0, "delete": 0, "requests": 50}
     return state

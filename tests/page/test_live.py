@@ -61,7 +61,7 @@ class Live(PageCase):
         for words in ("limit 2.5 of 4", "3 in flight", "7.7 requests/s", "latency × 1.4", "breaker open", "5 failed"):
             self.assertIn(words, self.text("#reading"))
         self.assertTrue(self.browser.run("return document.querySelector('path.errors:not(.key *)').getAttribute('d').length > 5 && document.querySelector('[fill=\"url(#open)\"]').getAttribute('d').length > 5"))
-        service.status["gate"].update(breaker="open", gap_ms=640, starved=False)
+        service.status["gate"] = fake.gate_now(breaker="open", gap_ms=640)
         service.publish_status()
         self.wait_for("#tiles", "640 ms")
         self.wait_for("#banners", "weir has paused")

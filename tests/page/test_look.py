@@ -147,7 +147,7 @@ class LookMore(PageCase):
         def before():
             self.service.stop()
             self.wait_for("#banners", "connection to weir is lost")
-        self.look("lost", fake.run_under_way(), before=before)
+        self.look("lost", fake.run_under_way(), before=before, also=lambda: self.assertIn("connection to weir is lost", self.text("#banners")))
 
     def test_hostile(self):
         def before():

@@ -163,7 +163,8 @@ function fill_job(node, job) {
   attribute(how, "class", `state ${s.tone}`);
   change_icon(how.firstChild, s.symbol);
   text(how.lastChild, s.word);
-  text(name.querySelector("b bdi"), job.title || job.stage);
+  text(name.querySelector("b bdi"), job.stage);
+  attribute(name, "title", job.title || null);
   text(name.querySelector(".source bdi"), job.source);
   const busy = active.has(job.state);
   const known = job.total > 0;
@@ -268,7 +269,7 @@ function show_plan() {
   const table = el("table", { class: "stages" },
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Stage"), el("th", { scope: "col" }, "Source"),
       ...["create", "update", "delete", "unchanged", "requests"].map((n) => el("th", { scope: "col", class: "n" }, n)))),
-    el("tbody", {}, ...plan.stages.map((s) => el("tr", {}, el("th", { scope: "row" }, el("bdi", {}, s.title || s.stage)), el("td", {}, el("bdi", {}, s.source)),
+    el("tbody", {}, ...plan.stages.map((s) => el("tr", {}, el("th", { scope: "row", title: s.title || null }, el("bdi", {}, s.stage)), el("td", {}, el("bdi", {}, s.source)),
       number(s.create, "created"), number(s.update, "updated"), number(s.delete, "deleted"), number(s.unchanged, "same"), number(s.requests, "same")))));
   const list = plan.changes?.length
     ? el("details", { class: "plan-changes", open: plan.changes.length <= 40 }, el("summary", {}, plural(plan.changes.length + (plan.more ?? 0), "change")), changes(plan.changes, plan.more))
@@ -351,6 +352,7 @@ function show_service() {
     node.lastChild.replaceChildren(...parts);
   });
   $("forget").hidden = !api.has_token();
+  $("open-links").hidden = api.has_token(); // a link brings no token along
 
   const where = $("where");
   const key = JSON.stringify([status.netbox, p.name]);

@@ -105,6 +105,6 @@ export function change_counts(c) {
 /** What a field holds, as short text. */
 export function value(v, most = 90) {
   if (v === null || v === undefined) return "nothing";
-  const words = typeof v === "string" ? (v === "" ? "“”" : v) : JSON.stringify(v);
+  const words = typeof v === "string" ? (v === "" ? "empty" : v) : JSON.stringify(v);
   return words.length > most ? words.slice(0, most - 1) + "…" : words;
 }

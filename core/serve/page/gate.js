@@ -7,7 +7,8 @@ const height = { strip: [104, 64, 52], gap: 22, top: 18, axis: 20 };
 const margin = { left: 34, right: 10 };
 const breaker_words = ["closed", "probing", "open"];
 
-let samples = []; // {t, in_flight, limit, gap_ms, requests_per_second, inflation, breaker, errors}
+// {t, in_flight, limit, gap_ms, requests_per_second, inflation, breaker, errors}; limit, gap_ms and inflation are null between runs
+let samples = [];
 let columns = ["t", "in_flight", "limit", "gap_ms", "requests_per_second", "inflation", "breaker", "errors"];
 let ceiling = 1;
 let minutes = 5;
@@ -64,6 +65,7 @@ export function show(gate, profile) {
       text(node.children[2], t.more);
     });
   $("tiles").hidden = !gate;
+  $("gate-empty").hidden = !!gate;
 }
 
 // --- the plot
@@ -155,6 +157,8 @@ const shown = () => {
   return samples.filter((s) => s.t >= from);
 };
 
+const either = (choose, a, b) => (a === null ? b : b === null ? a : choose(a, b));
+
 // What falls on the same two pixels becomes one point: the worst of each, so that no error and no peak is lost.
 function points(list, from, step) {
   const out = [];
@@ -163,8 +167,8 @@ function points(list, from, step) {
     const bucket = Math.floor((s.t - from) / step);
     if (last && last.bucket === bucket) {
       last.in_flight = Math.max(last.in_flight, s.in_flight);
-      last.limit = Math.min(last.limit, s.limit);
-      last.gap_ms = Math.max(last.gap_ms, s.gap_ms);
+      last.limit = either(Math.min, last.limit, s.limit);
+      last.gap_ms = either(Math.max, last.gap_ms, s.gap_ms);
       last.rate_sum += s.requests_per_second;
       last.of += 1;
       last.breaker = Math.max(last.breaker, s.breaker);
@@ -201,26 +205,30 @@ function draw() {
   const bottom = tops[2] + height.strip[2];
   const full = bottom + height.axis;
   const most = [
-    nice(Math.max(ceiling, ...drawn.map((p) => Math.max(p.in_flight, p.limit)))),
+    nice(Math.max(ceiling, ...drawn.map((p) => Math.max(p.in_flight, p.limit ?? 0)))),
     nice(Math.max(1, ...drawn.map((p) => p.requests_per_second))),
-    nice(Math.max(100, ...drawn.map((p) => p.gap_ms))),
+    nice(Math.max(100, ...drawn.map((p) => p.gap_ms ?? 0))),
   ];
   const y = (strip, v) => tops[strip] + height.strip[strip] * (1 - Math.min(v, most[strip]) / most[strip]);
   attribute(parts.picture, "width", width);
   attribute(parts.picture, "height", full);
   attribute(parts.picture, "viewBox", `0 0 ${width} ${full}`);
 
-  // A hole in the samples (weir was away) is a hole in the lines.
-  const stretches = [];
-  for (const p of drawn) {
-    const last = stretches[stretches.length - 1];
-    if (last && p.t - last[last.length - 1].t <= Math.max(3500, 2.5 * step)) last.push(p);
-    else stretches.push([p]);
-  }
+  // A hole in the samples (weir was away, or no run had a limit) is a hole in the lines.
+  const stretches_of = (list_of) => {
+    const out = [];
+    for (const p of list_of) {
+      const last = out[out.length - 1];
+      if (last && p.t - last[last.length - 1].t <= Math.max(3500, 2.5 * step)) last.push(p);
+      else out.push([p]);
+    }
+    return out;
+  };
+  const stretches = stretches_of(drawn);
   const f = (n) => n.toFixed(1);
   const end = (stretch, i) => (i + 1 < stretch.length ? stretch[i + 1].t : Math.min(stretch[i].t + step, to));
   const steps = (strip, name) =>
-    stretches.map((s) => s.map((p, i) => `${i ? "V" : `M${f(x(p.t))} `}${f(y(strip, p[name]))}H${f(x(end(s, i)))}`).join("")).join("");
+    stretches_of(drawn.filter((p) => p[name] !== null)).map((s) => s.map((p, i) => `${i ? "V" : `M${f(x(p.t))} `}${f(y(strip, p[name]))}H${f(x(end(s, i)))}`).join("")).join("");
   const area = (strip, name) =>
     stretches.map((s) => `M${f(x(s[0].t))} ${f(y(strip, 0))}` + s.map((p, i) => `V${f(y(strip, p[name]))}H${f(x(end(s, i)))}`).join("") + `V${f(y(strip, 0))}Z`).join("");
   const shade = (state) =>
@@ -300,15 +308,18 @@ function on_key(event) {
   set_cursor(moves[event.key] === Infinity ? null : list[to].t);
 }
 
-const words_of = (s) => [
-  `limit ${tenths(s.limit).replace(/[.,]0$/, "")} of ${count(ceiling)}`,
-  `${count(s.in_flight)} in flight`,
-  `${tenths(s.requests_per_second)} requests/s`,
-  `gap ${count(Math.round(s.gap_ms))} ms`,
-  `latency × ${tenths(s.inflation)}`,
-  `breaker ${breaker_words[s.breaker] ?? s.breaker}`,
-  s.errors ? `${count(s.errors)} failed` : "none failed",
-];
+const words_of = (s) =>
+  s.limit === null
+    ? ["no run"]
+    : [
+        `limit ${tenths(s.limit).replace(/[.,]0$/, "")} of ${count(ceiling)}`,
+        `${count(s.in_flight)} in flight`,
+        `${tenths(s.requests_per_second)} requests/s`,
+        `gap ${count(Math.round(s.gap_ms))} ms`,
+        `latency × ${tenths(s.inflation)}`,
+        `breaker ${breaker_words[s.breaker] ?? s.breaker}`,
+        s.errors ? `${count(s.errors)} failed` : "none failed",
+      ];
 
 function reading(list, x, y, tops, bottom) {
   const i = nearest(list);
@@ -326,7 +337,7 @@ function reading(list, x, y, tops, bottom) {
   rows(parts.reading, words.map((w, n) => [n, w]), ([n]) => n, () => el("span"), (node, [, w]) => text(node, w));
   const at = s && (cursor !== null || focused) ? x(s.t) : null;
   parts.hair.setAttribute("d", at === null ? "" : `M${at.toFixed(1)} ${tops[0]}V${bottom}`);
-  const dots = at === null ? [] : [y(0, s.in_flight), y(1, s.requests_per_second), y(2, s.gap_ms)];
+  const dots = at === null ? [] : [y(0, s.in_flight), y(1, s.requests_per_second), ...(s.gap_ms === null ? [] : [y(2, s.gap_ms)])];
   parts.dot.setAttribute("d", dots.map((v) => `M${(at - 3).toFixed(1)} ${v.toFixed(1)}a3 3 0 1 0 6 0a3 3 0 1 0 -6 0`).join(""));
 }
 
@@ -345,8 +356,8 @@ function table() {
   rows(box.querySelector("tbody"), rows_now, (p) => p.bucket,
     () => el("tr", {}, el("th", { scope: "row" }), ...Array.from({ length: 6 }, (_, i) => el("td", { class: i === 4 ? null : "n" }))),
     (row, p) => {
-      const cells = [clock_time(p.bucket * step), count(p.in_flight), tenths(p.limit), tenths(p.requests_per_second),
-        count(Math.round(p.gap_ms)), breaker_words[p.breaker] ?? p.breaker, count(p.errors)];
+      const cells = [clock_time(p.bucket * step), count(p.in_flight), p.limit === null ? "–" : tenths(p.limit), tenths(p.requests_per_second),
+        p.gap_ms === null ? "–" : count(Math.round(p.gap_ms)), breaker_words[p.breaker] ?? p.breaker, count(p.errors)];
       cells.forEach((words, i) => text(row.children[i], words));
     });
 }
