@@ -198,7 +198,7 @@ std::string zsh_value(option_info const& o) {
   if (kind.assigned) return head + " _weir_settings " + kind.names;
   if (!kind.names.empty()) return head + (kind.files ? " _weir_names_or_files " : " _weir_names ") + kind.names;
   if (kind.files) return head + "_files";
-  if (kind.folders) return head + "_files -/";
+  if (kind.folders) return head + "_path_files -/";
   return head;
 }
 

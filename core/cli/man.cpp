@@ -226,8 +226,8 @@ std::string page() {
   out += ".SH EXAMPLES\n";
   print_example("To see it at work, without a NetBox or a Proxmox VE:", {"weir demo"}, out, true);
   print_example("To look first, then sync:", {"weir validate", "weir plan", "weir sync"}, out);
-  print_example("One stage of one cluster, gently, for half an hour at most:",
-                {"weir sync --source pve-a --stage backups --profile ultra-conservative --max-duration 30m"}, out);
+  print_example("One stage of one cluster, for half an hour at most:",
+                {"weir sync --source pve-a --stage backups --max-duration 30m"}, out);
   print_example("What the last runs did, and the rest of one that was stopped:", {"weir history", "weir resume"}, out);
 
   out += ".SH SEE ALSO\n" + bold("systemd.exec") + "(5), " + bold("systemd.timer") + "(5), " + bold("jq") + "(1)\n";

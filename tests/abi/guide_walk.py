@@ -28,7 +28,7 @@ with tempfile.TemporaryDirectory(prefix="weir-walk-") as folder:
     subprocess.run([cpack, "-G", "DEB", "--config", f"{build}/CPackConfig.cmake", "-B", str(made)], check=True, timeout=300,
                    stdout=subprocess.DEVNULL)
     packages = sorted(p for p in made.glob("*.deb"))
-    assert [p.name.split("_")[0] for p in packages] == ["weir-sdk", "weir"], packages
+    assert sorted(p.name.split("_")[0] for p in packages) == ["weir", "weir-plugins", "weir-sdk"], packages
     for package in packages:
         subprocess.run(["dpkg-deb", "-x", str(package), str(installed)], check=True, timeout=60)
     empty.mkdir()

@@ -21,3 +21,9 @@ netbox_test(crash 1800)
 netbox_test(poisoned 1800)
 netbox_test(neighbour 1200)
 netbox_test(two_hosts 1200)
+# The packages, installed and removed again; made by package.make.
+if(NOT WEIR_SANITIZE)
+  netbox_test(package 900)
+  set_tests_properties(netbox.package PROPERTIES FIXTURES_REQUIRED "netbox_lab;packages" SKIP_RETURN_CODE 77
+    ENVIRONMENT "${environment};WEIR_PACKAGES=${CMAKE_BINARY_DIR}/packages-for-tests")
+endif()
