@@ -41,3 +41,8 @@ set_tests_properties(cli.stages PROPERTIES LABELS cli TIMEOUT 300
 add_test(NAME cli.examples COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_examples.py)
 set_tests_properties(cli.examples PROPERTIES LABELS cli TIMEOUT 300 FIXTURES_REQUIRED "examples;example_rust"
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_EXAMPLES=${CMAKE_BINARY_DIR}/examples")
+
+# Completion and the manual page, made from the command tree.
+add_test(NAME cli.completion COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_completion.py)
+set_tests_properties(cli.completion PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
