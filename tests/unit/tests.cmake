@@ -15,3 +15,7 @@ weir_tests(unit source LIBRARIES weir_source weir_sim nlohmann_json::nlohmann_js
 weir_tests(unit netbox LIBRARIES weir_netbox nlohmann_json::nlohmann_json)
 weir_tests(unit engine LIBRARIES weir_engine nlohmann_json::nlohmann_json)
 weir_tests(unit store LIBRARIES weir_store rapidcheck)
+weir_tests(unit metrics LIBRARIES weir_metrics)
+target_compile_definitions(unit_metrics PRIVATE WEIR_VERSION="${PROJECT_VERSION}")
+weir_tests(unit output LIBRARIES weir_cli nlohmann_json::nlohmann_json)
+weir_tests(unit serve LIBRARIES weir_serve nlohmann_json::nlohmann_json)
