@@ -12,6 +12,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cctype>
 #include <cerrno>
+#include <ctime>
 #include <map>
 #include <unordered_map>
 
@@ -43,6 +44,12 @@ std::string hex_fingerprint(X509* certificate) {
     out += hex[digest[i] & 15];
   }
   return out;
+}
+
+std::optional<std::chrono::sys_seconds> end_of(X509* certificate) {
+  std::tm when{};
+  if (certificate == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &when) != 1) return {};
+  return std::chrono::sys_seconds(std::chrono::seconds(timegm(&when)));
 }
 
 // "AB:CD", "ab cd" and "abcd" are the same fingerprint.
@@ -217,6 +224,11 @@ static int verify_certificate(X509_STORE_CTX* context, void* self) {
   X509* const leaf = X509_STORE_CTX_get0_cert(context);
   x.seen_fingerprint = hex_fingerprint(leaf);
   x.seen_names = names_of(leaf);
+  if (auto const end = end_of(leaf)) x.answer.certificate = certificate{x.seen_fingerprint, *end};
+  if (!x.tls->verify && x.wanted_fingerprint.empty()) {  // only looked at
+    X509_STORE_CTX_set_error(context, X509_V_OK);
+    return 1;
+  }
   if (x.wanted_fingerprint.empty()) {
     int const trusted = X509_verify_cert(context);
     x.chain_error = X509_STORE_CTX_get_error(context);
@@ -438,7 +450,7 @@ class engine : public std::enable_shared_from_this<engine> {
     }
     if (what.verb != throttle::method::post) {
       if (what.body.empty()) set(CURLOPT_HTTPGET, 1L);
-      set(CURLOPT_CUSTOMREQUEST, std::string(throttle::name(what.verb)).c_str());
+      set(CURLOPT_CUSTOMREQUEST, what.options ? "OPTIONS" : std::string(throttle::name(what.verb)).c_str());
     }
 
     auto const add = [&](std::string const& line) {
@@ -470,10 +482,8 @@ class engine : public std::enable_shared_from_this<engine> {
       set(CURLOPT_CAPATH, static_cast<char const*>(nullptr));  // this file's authorities and no others
     }
     if (pinned) set(CURLOPT_SSL_SESSIONID_CACHE, 0L);  // a resumed session shows no certificate
-    if (pinned || chain) {
-      set(CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
-      set(CURLOPT_SSL_CTX_DATA, static_cast<void*>(&x));
-    }
+    set(CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
+    set(CURLOPT_SSL_CTX_DATA, static_cast<void*>(&x));
     return fine;
   }
 

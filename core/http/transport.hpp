@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,7 +23,8 @@ using headers = std::vector<std::pair<std::string, std::string>>;  // request: a
 
 struct request {
   throttle::method verb = throttle::method::get;
-  std::string url;  // absolute
+  bool options = false;  // sent as OPTIONS, which counts as the read that it is; `verb` is get
+  std::string url;       // absolute
   http::headers headers;
   std::string body;
   std::chrono::milliseconds timeout{120000};
@@ -43,6 +45,12 @@ enum class failure {
   other,
 };
 
+// The server's, as it showed it when the connection was made.
+struct certificate {
+  std::string fingerprint;  // SHA-256, "AB:CD:…"
+  std::chrono::sys_seconds ends{};
+};
+
 struct reply {
   int status = 0;      // 0: no answer
   std::string reason;  // the status line's text (Proxmox VE puts its error message there)
@@ -55,6 +63,7 @@ struct reply {
   bool reply_started = false;        // at least a line of the answer came
   bool certificate_refused = false;  // with failure::tls: the same certificate will be refused again
   std::string server;                // "https://host:port" that answered or failed
+  std::optional<http::certificate> certificate;  // absent on a connection that was there before
   std::chrono::milliseconds elapsed{0};
 
   std::string_view header(std::string_view lower_case_name) const;  // "" if absent

@@ -220,4 +220,11 @@ http::answer client::raw(method verb, std::string_view target, std::string body,
   return wire_.send_and_wait(make(verb, target, std::move(body), lane));
 }
 
+http::answer client::options(std::string_view target, std::string const& lane) {
+  auto c = make(method::get, target, {}, lane);
+  c.request.options = true;
+  c.endpoint += " options";  // it takes another time than a read
+  return wire_.send_and_wait(std::move(c));
+}
+
 }  // namespace weir::netbox

@@ -66,6 +66,9 @@ class client {
   // Any request below /api for a stage ("/dcim/sites/?name=x"). Blocks.
   http::answer raw(throttle::method verb, std::string_view target, std::string body, std::string const& lane);
 
+  // What NetBox says may be done there: OPTIONS, which changes nothing. Blocks.
+  http::answer options(std::string_view target, std::string const& lane);
+
   std::string const& url() const { return where_.url; }
 
  private:

@@ -113,7 +113,7 @@ std::string_view reason_of(int status) {
   return {text.data(), text.size()};
 }
 
-certificate make_self_signed(std::string const& host) {
+certificate make_self_signed(std::string const& host, int days) {
   key_ptr key(EVP_EC_gen("P-256"));
   if (!key) openssl_failed("key");
   x509_ptr cert(X509_new());
@@ -125,8 +125,8 @@ certificate make_self_signed(std::string const& host) {
   serial[7] = 0x11;  // positive and never zero
   std::unique_ptr<BIGNUM, deleter<BN_free>> number(BN_bin2bn(serial.data(), 8, nullptr));
   BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(cert.get()));
-  X509_gmtime_adj(X509_getm_notBefore(cert.get()), -86400L);
-  X509_gmtime_adj(X509_getm_notAfter(cert.get()), 3650L * 86400L);
+  X509_gmtime_adj(X509_getm_notBefore(cert.get()), -2 * 86400L);
+  X509_gmtime_adj(X509_getm_notAfter(cert.get()), days * 86400L);
   X509_set_pubkey(cert.get(), key.get());
   auto* name = X509_get_subject_name(cert.get());
   X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<unsigned char const*>(host.c_str()), -1, -1, 0);

@@ -44,9 +44,9 @@ struct certificate {
   std::string key_pem;
 };
 
-// A new key and a certificate for `host` (DNS name or IP address), valid from yesterday for ten years.
-// Throws std::runtime_error if OpenSSL refuses.
-certificate make_self_signed(std::string const& host);
+// A new key and a certificate for `host` (DNS name or IP address), valid from two days ago for so many days from now
+// (ten years; -1: it ended yesterday). Throws std::runtime_error if OpenSSL refuses.
+certificate make_self_signed(std::string const& host, int days = 3650);
 // "AB:CD:…": SHA-256 over the first certificate of a PEM text. Throws std::runtime_error if there is none.
 std::string fingerprint_of(std::string const& certificate_pem);
 

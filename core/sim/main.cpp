@@ -28,6 +28,7 @@ Prints one line {"url": …, "fingerprint": …} when it listens; ends on SIGTER
   --exit-with-parent-stdin    end when standard input closes, too
   --tls-cert F --tls-key F    serve HTTPS with these PEM files
   --tls-self-signed HOST      serve HTTPS with a new certificate for HOST
+  --tls-days N                that ends in so many days (3650; -1: it has)
   --write-cert F              write the certificate there
   --idle-ms N                 close an idle connection after so long
 proxmox: --nodes 3 --guests 60 --backups 600 --gone-backups 0 --duplicate-names 0 --seed 1 --cluster pve-a --standalone
@@ -103,6 +104,7 @@ std::function<void(std::string const&)> into(std::chrono::milliseconds& target) 
 struct common_options {
   std::string cert_file, key_file, self_signed, write_cert;
   bool with_stdin = false;
+  int days = 3650;
 
   template <class Options>
   void add(arguments& a, Options& o) {
@@ -111,13 +113,14 @@ struct common_options {
     a.with_value["--tls-cert"] = into(cert_file);
     a.with_value["--tls-key"] = into(key_file);
     a.with_value["--tls-self-signed"] = into(self_signed);
+    a.with_value["--tls-days"] = into(days);
     a.with_value["--write-cert"] = into(write_cert);
     a.flags["--exit-with-parent-stdin"] = [this] { with_stdin = true; };
   }
   template <class Options>
   void finish(Options& o) const {
     if (!self_signed.empty()) {
-      o.tls = make_self_signed(self_signed);
+      o.tls = make_self_signed(self_signed, days);
       o.url_host = self_signed;
     } else if (!cert_file.empty()) {
       o.tls = {read_file(cert_file), read_file(key_file)};

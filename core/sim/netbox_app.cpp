@@ -87,7 +87,7 @@ char const* action_of(std::string const& method) {
 }
 
 struct target {
-  enum class what { table, object, status, installed, plugin_root, root, changes, change } kind = what::status;
+  enum class what { table, object, status, installed, plugin_root, root, changes, change, me, tokens, users } kind = what::status;
   netbox_table* table = nullptr;
   std::int64_t id = 0;
 
@@ -96,6 +96,7 @@ struct target {
   }
   std::string type() const {
     if (table != nullptr) return table->model->type;
+    if (kind == what::users) return "users.user";
     return kind == what::changes || kind == what::change ? "core.objectchange" : "";
   }
 };
@@ -155,6 +156,9 @@ struct netbox_app::state {
     if (path == "/api/plugins/installed-plugins/") return t.kind = what::installed, t;
     if (path == "/api/plugins/proxbox/" && options.plugin) return t.kind = what::plugin_root, t;
     if (path == "/api/core/object-changes/") return t.kind = what::changes, t;
+    if (path == "/api/authentication-check/") return t.kind = what::me, t;
+    if (path == "/api/users/tokens/") return t.kind = what::tokens, t;
+    if (path == "/api/users/users/") return t.kind = what::users, t;
     if (!path.starts_with("/api/") || !path.ends_with("/")) return std::nullopt;
     auto rest = path.substr(5, path.size() - 6);
     if ((t.table = store.at_path(rest)) != nullptr) return t.kind = what::table, t;
@@ -185,22 +189,110 @@ struct netbox_app::state {
     return {};
   }
 
-  void check_rights(http_request const& request, target const& where) const {
+  netbox_token const* token_of(http_request const& request) const {
     auto const header = request.header("Authorization");
     auto const value = header.substr(header.find(' ') + 1);
     netbox_token const* mine = nullptr;
     for (auto const& t : options.tokens)
       if (t.token == value) mine = &t;
+    return mine;
+  }
+
+  static bool denies(netbox_token const& token, std::string const& type, std::string const& action) {
+    for (auto const& denied : token.denied)
+      for (auto const& model : {type, std::string("*")})
+        for (auto const& verb : {action, std::string("*")})
+          if (denied == model + ":" + verb) return true;
+    return false;
+  }
+
+  void check_rights(http_request const& request, target const& where) const {
+    auto const header = request.header("Authorization");
+    auto const value = header.substr(header.find(' ') + 1);
+    auto const* mine = token_of(request);
     if (mine == nullptr)
       throw refusal{detail(403, value.starts_with("nbt_") ? "Invalid v2 token" : "Invalid v1 token", where.allow())};
     std::string const action = action_of(request.method);
     if (mine->read_only && action != "view") throw refusal{detail(403, may_not, where.allow())};
     auto const type = where.type();
-    if (type.empty()) return;
-    for (auto const& denied : mine->denied)
-      for (auto const& model : {type, std::string("*")})
-        for (auto const& verb : {action, std::string("*")})
-          if (denied == model + ":" + verb) throw refusal{detail(403, may_not, where.allow())};
+    // OPTIONS needs a valid token and no more; who is denied anything is no superuser, and sees no users.
+    if (type.empty() || request.method == "OPTIONS") return;
+    bool const hidden = where.kind == target::what::users && !mine->denied.empty();
+    if (hidden || denies(*mine, type, action)) throw refusal{detail(403, may_not, where.allow())};
+  }
+
+  // --- OPTIONS, and who the token's user is: as NetBox 4.7.3 answers
+
+  // A list's OPTIONS names POST and PUT if the token may add and change; of DELETE it never speaks.
+  http_response describe(target const& where, netbox_token const& mine) const {
+    json out = {{"name", where.table != nullptr ? where.table->model->class_name + std::string(" List") : "API"},
+                {"description", ""},
+                {"renders", {"application/json", "text/html"}},
+                {"parses", {"application/json", "multipart/form-data"}}};
+    json actions = json::object();
+    if (where.table != nullptr && !mine.read_only) {
+      json const fields = {{"id", {{"type", "integer"}, {"required", false}, {"read_only", true}, {"label", "Id"}}}};
+      if (!denies(mine, where.type(), "change")) actions["PUT"] = fields;
+      if (!denies(mine, where.type(), "add")) actions["POST"] = fields;
+    }
+    if (!actions.empty()) out["actions"] = actions;
+    return reply(200, out.dump(), where.allow());
+  }
+
+  // A token that is denied nothing is a superuser's, who holds no permissions; else each is listed.
+  json user_of(netbox_token const& mine, std::string const& base) {
+    bool const all = mine.denied.empty();
+    auto const id = all ? 1 : 2;
+    json permissions = json::array();
+    if (!all)
+      for (auto* t : store.tables()) {
+        json actions = json::array();
+        for (auto const* action : {"view", "add", "change", "delete"})
+          if (!denies(mine, t->model->type, action)) actions.push_back(action);
+        if (actions.empty()) continue;
+        auto const number = permissions.size() + 1;
+        permissions.push_back({{"id", number},
+                               {"url", fmt::format("{}/api/users/permissions/{}/", base, number)},
+                               {"display", t->model->type},
+                               {"name", t->model->type},
+                               {"description", ""},
+                               {"enabled", true},
+                               {"object_types", json::array({t->model->type})},
+                               {"actions", actions}});
+      }
+    return {{"id", id},
+            {"url", fmt::format("{}/api/users/users/{}/", base, id)},
+            {"display", all ? "admin" : "sync"},
+            {"username", all ? "admin" : "sync"},
+            {"is_active", true},
+            {"groups", json::array()},
+            {"permissions", permissions}};
+  }
+
+  json tokens_of(netbox_token const& mine, std::string const& base) {
+    auto const user = user_of(mine, base);
+    json results = json::array();
+    for (auto const& t : options.tokens) {
+      if (t.denied.empty() != mine.denied.empty()) continue;  // another user's
+      bool const second = t.token.starts_with("nbt_");
+      results.push_back({{"id", results.size() + 1},
+                         {"version", second ? 2 : 1},
+                         {"key", second ? json(t.token.substr(4, t.token.find('.') - 4)) : json()},
+                         {"user", {{"id", user["id"]}, {"username", user["username"]}}},
+                         {"expires", nullptr},
+                         {"enabled", true},
+                         {"write_enabled", !t.read_only}});
+    }
+    return {{"count", results.size()}, {"next", nullptr}, {"previous", nullptr}, {"results", results}};
+  }
+
+  static json superusers(query_list const& query) {
+    json results = json::array();
+    bool wanted = true;
+    for (auto const& [name, value] : query)
+      if (name == "is_superuser") wanted = value == "true";
+    if (wanted) results.push_back({{"id", 1}, {"username", "admin"}});
+    return {{"count", results.size()}, {"next", nullptr}, {"previous", nullptr}, {"results", results}};
   }
 
   // --- reads
@@ -218,8 +310,8 @@ struct netbox_app::state {
             {"rq-workers-running", 0}};
   }
 
-  http_response read(target const& where, std::string const& base, std::string const& path, query_list const& query,
-                     std::size_t& objects) {
+  http_response read(target const& where, netbox_token const& mine, std::string const& base, std::string const& path,
+                     query_list const& query, std::size_t& objects) {
     using what = target::what;
     objects = 1;
     auto const page_of = [&](netbox_answer answer) {
@@ -252,6 +344,12 @@ struct netbox_app::state {
                           {"storage", base + "/api/plugins/proxbox/storage/"}}
                          .dump(),
                      where.allow());
+      case what::me:
+        return reply(200, user_of(mine, base).dump(), where.allow());
+      case what::tokens:
+        return reply(200, tokens_of(mine, base).dump(), where.allow());
+      case what::users:
+        return reply(200, superusers(query).dump(), where.allow());
       case what::changes:
         return page_of(list_changes(store, base, query, options.max_page_size));
       case what::change: {
@@ -527,6 +625,7 @@ struct netbox_app::state {
     if (options.db_down) return database_down();
     try {
       check_rights(request, *where);
+      auto const mine = *token_of(request);  // tokens may change during the wait
       auto const allowed = std::string(where->allow()) + ",";
       if (allowed.find(request.method + ",") == std::string::npos)
         throw refusal{detail(405, "Method \"" + request.method + "\" not allowed.", where->allow())};
@@ -537,8 +636,9 @@ struct netbox_app::state {
       // The table may be gone with the plugin by now; ids are looked at after the wait.
       if (where->table != nullptr && where->table->model->plugin && !options.plugin) return not_found_page();
       std::size_t objects = 0;
-      auto r =
-          is_read ? read(*where, base, path, query, objects) : write(request, *where, body, base, query, request_id);
+      auto r = request.method == "OPTIONS" ? describe(*where, mine)
+               : is_read ? read(*where, mine, base, path, query, objects)
+                         : write(request, *where, body, base, query, request_id);
       if (is_read && waits.after) waits.after(objects);
       if (request.header("Accept").starts_with("text/html")) {  // the browsable API
         std::erase_if(r.headers, [](auto const& h) { return h.first == "Content-Type"; });

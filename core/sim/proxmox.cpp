@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -114,6 +115,7 @@ class api {
     if (p.size() >= 3 && p[0] == "nodes") {
       auto const& node = reachable_node(p[1]);
       if (is({"nodes", "*", "status"})) return node_status(node);
+      if (is({"nodes", "*", "time"})) return node_time(node);
       if (is({"nodes", "*", "qemu"}) || is({"nodes", "*", "lxc"})) return node_guests(p[1], p[2]);
       if (is({"nodes", "*", "qemu", "*", "config"}) || is({"nodes", "*", "lxc", "*", "config"}))
         return guest_config(p[1], p[2], p[3]);
@@ -316,6 +318,17 @@ class api {
         {"pveversion", "pve-manager/" + model_.at("version").at("version").get<std::string>() + "/0123456789abcdef"},
         {"cpuinfo", {{"cpus", node.value("maxcpu", 1)}, {"sockets", 1}, {"model", "Simulated CPU"}}},
         {"memory", {{"total", node.value("maxmem", 0LL)}, {"used", node.value("mem", 0LL)}}}};
+  }
+
+  json node_time(json const& node) const {
+    auto const name = node.at("node").get<std::string>();
+    if (!may("/nodes/" + name, "Sys.Audit"))
+      throw api_error{403, "Permission check failed (/nodes/" + name + ", Sys.Audit)"};
+    auto const now = std::chrono::duration_cast<std::chrono::seconds>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count() +
+                     node.value("clock_ahead_s", 0);
+    return {{"time", now}, {"localtime", now}, {"timezone", "UTC"}};
   }
 
   json node_guests(std::string const& node, std::string const& type) const {

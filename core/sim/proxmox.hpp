@@ -33,7 +33,8 @@ struct proxmox_options {
 
 // The model as JSON text: {version, cluster, nodes, guests, storages, backups, pools, access}. Guests carry their
 // configuration; name, tags, maxcpu, maxmem and maxdisk of /cluster/resources follow from it unless the guest has such
-// a member itself. Set a node's "online" to false, or a storage's "active", to take it away.
+// a member itself. Set a node's "online" to false, or a storage's "active", to take it away; "clock_ahead_s" sets a
+// node's clock.
 std::string generate_proxmox_model(proxmox_options const& options);
 
 // Also serves, without authentication: GET and PUT /_sim/model, PATCH /_sim/model (RFC 6902), and the paths of

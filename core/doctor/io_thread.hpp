@@ -1,0 +1,24 @@
+// The loop's thread, as a run has one: every socket and timer lives on it.
+#pragma once
+#include <memory>
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace weir::doctor {
+
+class io_thread {
+ public:
+  io_thread();
+  ~io_thread();  // lets it run dry
+  io_thread(io_thread const&) = delete;
+  io_thread& operator=(io_thread const&) = delete;
+  boost::asio::io_context& loop();
+
+ private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace weir::doctor
