@@ -89,11 +89,9 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
   app.set_version_flag("--version", std::string("weir ") + version);
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 done, 3 some objects or a stage failed, 4 "
-      "deletions refused, 5 another run is at work, 64 usage, "
-      "69 unreachable,\n"
-      "75 stopped early (weir resume), 77 credentials, 78 "
-      "configuration, 130 interrupted.\n"
+      "Exit codes: 0 done, 1 the run failed, 2 there are changes (plan --detailed-exitcode), 3 some objects or a stage\n"
+      "failed, 4 deletions refused, 5 another run is at work, 64 usage, 69 unreachable, 75 stopped early (weir resume),\n"
+      "77 credentials, 78 configuration, 130 interrupted.\n"
       "Unknown codes must be treated as failure.");
 
   auto* sync = app.add_subcommand("sync", "Bring NetBox up to date");

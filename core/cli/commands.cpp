@@ -10,12 +10,14 @@
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/cli/events.hpp"
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/progress.hpp"
 #include "core/cli/report.hpp"
 #include "core/cli/run_once.hpp"
 #include "core/cli/setup.hpp"
 #include "core/cli/version.hpp"
+#include "core/metrics/publish.hpp"
 #include "weir/abi.h"
 
 namespace weir::cli {
@@ -25,15 +27,61 @@ std::atomic<bool> stop{false};
 
 extern "C" void on_signal(int) {
   if (stop.exchange(true)) _exit(exit_code::interrupted);
+  if (display_stands()) return;  // it says so
   constexpr char text[] = "\nstopping: what is in flight is waited for (once more to stop at once)\n";
   [[maybe_unused]] auto const n = write(STDERR_FILENO, text, sizeof text - 1);
 }
 
-bool live(arguments const& args) {
-  char const* terminal = std::getenv("TERM");
-  return !args.no_progress && !args.quiet && isatty(STDERR_FILENO) && args.log_format.value_or("text") == "text" &&
-         !(terminal && std::string_view(terminal) == "dumb");
+extern "C" void on_question(int) { ask_for_progress(); }
+
+// The stages that a run is going to have, where that is known before.
+std::vector<std::pair<std::string, std::string>> expected(setup const& ready) {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (auto const& s : ready.settings.sources) {
+    if (!ready.options.sources.empty() && !ready.options.sources.contains(s.name)) continue;
+    for (auto const& stage : ready.options.stages) {
+      if (stage.source_type != s.type) continue;
+      auto const only = ready.options.stage_sources.find(stage.id);
+      if (only == ready.options.stage_sources.end() ||
+          std::find(only->second.begin(), only->second.end(), s.name) != only->second.end())
+        out.emplace_back(s.name, stage.id);
+    }
+  }
+  for (auto const& stage : ready.options.stages)
+    if (stage.source_type.empty()) out.emplace_back("", stage.id);
+  return out;
 }
+
+// The result of what has been done already: that nobody got it is a failure, too.
+int deliver(std::string const& text, int code) {
+  std::cout << text << std::flush;
+  if (std::cout) return code;
+  complain(base::fail("the result could not be written to stdout", "the journal has the run: weir history"));
+  return code == exit_code::done ? exit_code::failed : code;
+}
+
+}  // namespace
+
+namespace {
+
+// At the end of a command, when its result has been printed: nobody has to wait for a Pushgateway to see it.
+class metrics_of_run {
+ public:
+  metrics_of_run(arguments const& args, setup const& ready) : args_(args), ready_(ready) {}
+  ~metrics_of_run() {
+    if (args_.what == arguments::command::plan) return;
+    auto where = ready_.settings.metrics;
+    if (!args_.metrics_file.empty()) where.textfile = args_.metrics_file;
+    std::cout.flush();
+    for (auto const& e : metrics::publish(of, where, ready_.settings.state_dir, ready_.settings.netbox.url))
+      base::log::warning(e.what + (e.hint.empty() ? "" : "; " + e.hint));
+  }
+  metrics::recorder of;
+
+ private:
+  arguments const& args_;
+  setup const& ready_;
+};
 
 }  // namespace
 
@@ -44,14 +92,23 @@ void catch_signals() {
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = on_question;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);  // a limit on files' sizes (ulimit -f): the journal's write fails and says so
 }
 
 int sync(arguments const& args) {
   configure_log(args);
+  bool const streams = args.output == "ndjson";
   setup ready;
-  if (auto code = prepare(args, ready)) return *code;
+  if (auto code = prepare(args, ready)) {
+    if (streams)
+      std::cerr << exit_event(*code, first_complaint().value_or(base::fail("the configuration is not valid",
+                                                                           "weir validate --no-network checks it")));
+    return *code;
+  }
   catch_signals();
   run_request request;
   request.what = args.what == arguments::command::plan     ? run_request::command::plan
@@ -60,36 +117,72 @@ int sync(arguments const& args) {
   request.resumes = args.run;
   if (args.max_duration_s)
     request.max_duration = std::chrono::milliseconds(static_cast<std::int64_t>(*args.max_duration_s * 1000));
+  bool const dry = request.what == run_request::command::plan;
+  std::optional<event_stream> events;
+  if (streams) events.emplace(STDOUT_FILENO, ready.options.run_id, dry || args.verbose);
+  metrics_of_run numbers(args, ready);
   auto const outcome = [&] {
-    progress_display display(live(args));
-    return run_once(request, ready, display, stop_requested());
+    progress_options how{rows_wanted(args), colour_wanted(args, STDERR_FILENO), dry, {}};
+    if (request.what != run_request::command::resume) how.expected = expected(ready);
+    progress_display display(std::move(how));
+    std::vector<engine::observer*> all{&display, &numbers.of};
+    if (events) all.push_back(&*events);
+    engine::observers watching(std::move(all));
+    return run_once(request, ready, watching, stop_requested());
   }();
+  if (outcome.error && !outcome.report)
+    numbers.of.did_not_begin(args.what == arguments::command::resume ? "resume" : "sync", outcome.exit_code);
+  int code = outcome.exit_code;
+  auto const streamed = [&](base::result<void> const& ok) {
+    if (ok) return;
+    complain(ok.error());
+    if (code == exit_code::done) code = exit_code::failed;
+  };
   if (!outcome.nothing.empty()) {
     std::cerr << "nothing to resume: " << outcome.nothing << "\n";
+    if (events) streamed(events->nothing_to_resume(outcome.nothing));
     if (args.output == "json")
-      std::cout << nlohmann::ordered_json{{"weir", version},
-                                          {"command", "resume"},
-                                          {"exit_code", 0},
-                                          {"resumes", nullptr}}
-                       .dump(2)
-                << "\n";
-    return outcome.exit_code;
+      return deliver(nlohmann::ordered_json{{"weir", version},
+                                            {"command", "resume"},
+                                            {"exit_code", 0},
+                                            {"resumes", nullptr}}
+                             .dump(2) +
+                         "\n",
+                     code);
+    return code;
   }
-  if (outcome.error) complain(*outcome.error);
-  if (!outcome.report) return outcome.exit_code;
+  // The last line on stderr, for programs: why there is no result, or why it is not all.
+  auto const end_with = [&](base::error const& why) {
+    if (streams)
+      std::cerr << exit_event(code, why);
+    else
+      complain(why);
+  };
+  if (!outcome.report) {
+    events.reset();
+    if (outcome.error) end_with(*outcome.error);
+    return code;
+  }
   auto const& report = *outcome.report;
-  int code = outcome.exit_code;
-  if (args.output == "json") {
-    std::cout << as_json(report, code);
-  } else if (report.jobs.empty() && report.fatal) {
-    complain(*report.fatal);  // there is no result
-  } else {
-    std::cout << as_text(report, {colour_wanted(args, STDOUT_FILENO), args.verbose});
-  }
-  if (code == exit_code::done && args.what == arguments::command::plan && args.detailed_exitcode)
+  if (code == exit_code::done && dry && args.detailed_exitcode)
     for (auto const& job : report.jobs)
       for (auto const& p : job.plans)
-        if (!p.creates.empty() || !p.updates.empty() || !p.deletes.empty()) code = 2;
+        if (!p.creates.empty() || !p.updates.empty() || !p.deletes.empty()) code = exit_code::changes;
+  bool const no_result = report.jobs.empty() && report.fatal;
+  if (outcome.error && !streams) complain(*outcome.error);
+  if (events) {
+    streamed(events->end(report, code));
+    if (outcome.error)
+      end_with(*outcome.error);
+    else if (report.fatal)
+      end_with(*report.fatal);
+  } else if (args.output == "json") {
+    code = deliver(as_json(report, code), code);
+  } else if (no_result) {
+    complain(*report.fatal);
+  } else {
+    code = deliver(as_text(report, {colour_wanted(args, STDOUT_FILENO), args.verbose}), code);
+  }
   return code;
 }
 

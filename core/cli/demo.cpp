@@ -147,7 +147,6 @@ int demo(arguments const& args) {
   }
 
   text_style const style{colour_wanted(args, STDOUT_FILENO), args.verbose};
-  bool const live = !args.no_progress && !args.quiet && isatty(STDERR_FILENO);
   auto const step = [&](std::string const& title, bool dry) {
     std::cout << "\n== " << title << "\n" << std::flush;
     options.dry = dry;
@@ -155,7 +154,7 @@ int demo(arguments const& args) {
     options.journal = journal->get();
     netbox.reset_counters();
     auto const report = [&] {
-      progress_display display(live);
+      progress_display display({rows_wanted(args), colour_wanted(args, STDERR_FILENO), dry, {}});
       return engine::run(settings, options, display, stop_requested());
     }();
     std::cout << as_text(report, style);

@@ -6,6 +6,7 @@ namespace weir::cli::exit_code {
 
 inline constexpr int done = 0;
 inline constexpr int failed = 1;          // the run failed
+inline constexpr int changes = 2;         // weir plan --detailed-exitcode: there are changes
 inline constexpr int partly = 3;          // finished, but some objects or a stage failed
 inline constexpr int refused = 4;         // a guard refused (max_deletes)
 inline constexpr int locked = 5;          // another run holds the lock of this NetBox

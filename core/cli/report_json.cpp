@@ -1,22 +1,31 @@
 #include <nlohmann/json.hpp>
 
 #include "core/cli/report.hpp"
+#include "core/cli/report_parts.hpp"
 #include "core/cli/version.hpp"
 
 namespace weir::cli {
 namespace {
 
-using nlohmann::ordered_json;
-
-ordered_json to_json(engine::counts const& c) {
+json_object to_json(engine::counts const& c) {
   return {{"seen", c.seen},       {"created", c.created},     {"updated", c.updated},
           {"deleted", c.deleted}, {"unchanged", c.unchanged}, {"kept", c.kept},
           {"skipped", c.skipped}, {"failed", c.failed},       {"deferred", c.deferred}};
 }
 
-ordered_json to_json(base::error const& e) { return {{"message", e.what}, {"hint", e.hint}}; }
+double seconds(std::chrono::milliseconds ms) { return static_cast<double>(ms.count()) / 1000; }
 
-ordered_json to_json(config::profile const& p) {
+}  // namespace
+
+std::string_view command_of(engine::report const& r) { return r.dry ? "plan" : r.resumes.empty() ? "sync" : "resume"; }
+
+std::string_view level_name(base::log::level l) {
+  return l == base::log::level::error ? "error" : l == base::log::level::warning ? "warning" : "info";
+}
+
+json_object json_of(base::error const& e) { return {{"message", e.what}, {"hint", e.hint}}; }
+
+json_object json_of(config::profile const& p) {
   return {
       {"name", p.name},
       {"batch",
@@ -26,104 +35,115 @@ ordered_json to_json(config::profile const& p) {
       {"overrides", p.overrides}};
 }
 
-ordered_json to_json(throttle::throttle_state const& t) {
+json_object json_of(throttle::throttle_state const& t) {
   return {{"limit", t.limit},         {"highest_limit", t.highest_limit},        {"cuts", t.cuts},
           {"gap_ms", t.gap.count()},  {"longest_gap_ms", t.longest_gap.count()}, {"latency_inflation", t.inflation},
           {"retry_budget", t.tokens}, {"breaker_opened", t.breaker_opened},      {"probes", t.probes},
           {"refused", t.refused},     {"pool_starved", t.starved_times > 0},     {"gave_up", t.gave_up}};
 }
 
-ordered_json changes(engine::report const& r) {
-  ordered_json out = ordered_json::array();
-  for (auto const& job : r.jobs)
-    for (auto const& plan : job.plans)
-      for (auto const* list : {&plan.updates, &plan.creates, &plan.deletes})
-        for (auto const& c : *list) {
-          ordered_json fields = ordered_json::object();
-          for (auto const& f : c.fields) fields[f.field] = {f.before, f.after};
-          ordered_json item = {{"source", job.source},
-                               {"stage", job.stage},
-                               {"action", engine::name(c.what)},
-                               {"kind", plan.kind->name},
-                               {"label", c.label}};
-          if (!c.key.empty()) item["key"] = ordered_json::parse(c.key);
-          if (c.object < engine::first_pending) item["id"] = c.object;
-          if (c.adopted) item["adopted"] = true;
-          item["fields"] = std::move(fields);
-          out.push_back(std::move(item));
-        }
-  return out;
+json_object json_of(engine::source_report const& s) {
+  return {{"name", s.name}, {"type", s.type}, {"version", s.version}};
 }
 
-}  // namespace
-
-std::string summary_json(engine::report const& r) {
-  ordered_json out = {{"requests", r.requests},
-                      {"peak_in_flight", r.peak_in_flight},
-                      {"retried", r.retried},
-                      {"batches", r.batches},
-                      {"looked_up", r.looked_up},
-                      {"throttle", to_json(r.throttle)},
-                      {"seconds", static_cast<double>(r.took.count()) / 1000}};
-  return out.dump();
+json_object json_of(engine::job_report const& job) {
+  json_object item = {{"source", job.source}, {"stage", job.stage}, {"status", engine::name(job.status)}};
+  item.update(to_json(job.total));
+  if (job.status != engine::job_status::ok) item["reason"] = json_of(job.reason);
+  item["requests_planned"] = job.planned_requests;
+  item["seconds"] = seconds(job.took);
+  if (!job.metrics.empty()) item["metrics"] = json_object::object();
+  for (auto const& [name, m] : job.metrics)
+    item["metrics"][name] = {{"type", m.counter ? "counter" : "gauge"}, {"value", m.value}};
+  item["kinds"] = json_object::object();
+  for (auto const& [kind, c] : job.kinds) item["kinds"][kind] = to_json(c);
+  return item;
 }
 
-std::string as_json(engine::report const& r, int exit_code) {
-  ordered_json out = {{"weir", version},
-                      {"run", r.run_id},
-                      {"command", r.dry               ? "plan"
-                                  : r.resumes.empty() ? "sync"
-                                                      : "resume"},
-                      {"exit_code", exit_code},
-                      {"profile", to_json(r.profile)},
-                      {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}};
-  for (auto const& s : r.sources)
-    out["sources"].push_back({{"name", s.name}, {"type", s.type}, {"version", s.version}});
-  out["results"] = ordered_json::array();
-  for (auto const& job : r.jobs) {
-    ordered_json item = {{"source", job.source}, {"stage", job.stage}, {"status", engine::name(job.status)}};
-    item.update(to_json(job.total));
-    if (job.status != engine::job_status::ok) item["reason"] = to_json(job.reason);
-    item["requests_planned"] = job.planned_requests;
-    item["seconds"] = static_cast<double>(job.took.count()) / 1000;
-    if (!job.metrics.empty()) item["metrics"] = ordered_json::object();
-    for (auto const& [name, m] : job.metrics)
-      item["metrics"][name] = {{"type", m.counter ? "counter" : "gauge"}, {"value", m.value}};
-    item["kinds"] = ordered_json::object();
-    for (auto const& [kind, c] : job.kinds) item["kinds"][kind] = to_json(c);
-    out["results"].push_back(std::move(item));
-  }
-  if (r.dry) out["changes"] = changes(r);
+json_object json_of(engine::failure const& f) {
+  return {{"source", f.source}, {"stage", f.stage}, {"kind", f.kind}, {"key", f.label}, {"error", f.message}};
+}
+
+json_object json_of(engine::notice const& n) {
+  return {{"level", level_name(n.level)},
+          {"source", n.source},
+          {"stage", n.stage},
+          {"message", n.message},
+          {"hint", n.hint}};
+}
+
+void each_change(engine::job_report const& job, std::function<void(json_object&&)> const& to) {
+  for (auto const& plan : job.plans)
+    for (auto const* list : {&plan.updates, &plan.creates, &plan.deletes})
+      for (auto const& c : *list) {
+        json_object fields = json_object::object();
+        for (auto const& f : c.fields) fields[f.field] = {f.before, f.after};
+        json_object item = {{"source", job.source},
+                            {"stage", job.stage},
+                            {"action", engine::name(c.what)},
+                            {"kind", plan.kind->name},
+                            {"label", c.label}};
+        if (!c.key.empty()) item["key"] = json_object::parse(c.key);
+        if (c.object < engine::first_pending) item["id"] = c.object;
+        if (c.adopted) item["adopted"] = true;
+        item["fields"] = std::move(fields);
+        to(std::move(item));
+      }
+}
+
+json_object totals_of(engine::report const& r) {
+  json_object out = json_object::object();
   std::uint64_t total = 0;
-  out["requests"] = ordered_json::object();
+  out["requests"] = json_object::object();
   for (auto const& [method, n] : r.requests) out["requests"][method] = n, total += n;
   out["requests"]["total"] = total;
   out["retried"] = r.retried;
   out["source_requests"] = r.source_requests;
   out["peak_in_flight"] = r.peak_in_flight;
-  out["throttle"] = to_json(r.throttle);
+  out["throttle"] = json_of(r.throttle);
   out["throttle"]["retried"] = r.retried;
   if (!r.resumes.empty()) out["resumes"] = r.resumes;
   if (!r.dry) {
     out["batches"] = r.batches;
     out["looked_up"] = r.looked_up;
   }
-  out["failures"] = ordered_json::array();
-  for (auto const& f : r.failures)
-    out["failures"].push_back(
-        {{"source", f.source}, {"stage", f.stage}, {"kind", f.kind}, {"key", f.label}, {"error", f.message}});
-  out["notices"] = ordered_json::array();
-  for (auto const& n : r.notices)
-    out["notices"].push_back({{"level", n.level == base::log::level::error     ? "error"
-                                        : n.level == base::log::level::warning ? "warning"
-                                                                               : "info"},
-                              {"source", n.source},
-                              {"stage", n.stage},
-                              {"message", n.message},
-                              {"hint", n.hint}});
-  if (r.fatal) out["error"] = to_json(*r.fatal);
-  out["seconds"] = static_cast<double>(r.took.count()) / 1000;
-  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return out;
+}
+
+std::string text_of(json_object const& j, int indent) {
+  return j.dump(indent, ' ', false, json_object::error_handler_t::replace);
+}
+
+std::string summary_json(engine::report const& r) {
+  json_object out = {{"requests", r.requests},    {"peak_in_flight", r.peak_in_flight},
+                     {"retried", r.retried},      {"batches", r.batches},
+                     {"looked_up", r.looked_up},  {"throttle", json_of(r.throttle)},
+                     {"seconds", seconds(r.took)}};
+  return out.dump();
+}
+
+std::string as_json(engine::report const& r, int exit_code) {
+  json_object out = {{"weir", version},
+                     {"run", r.run_id},
+                     {"command", command_of(r)},
+                     {"exit_code", exit_code},
+                     {"profile", json_of(r.profile)},
+                     {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}};
+  for (auto const& s : r.sources) out["sources"].push_back(json_of(s));
+  out["results"] = json_object::array();
+  for (auto const& job : r.jobs) out["results"].push_back(json_of(job));
+  if (r.dry) {
+    out["changes"] = json_object::array();
+    for (auto const& job : r.jobs) each_change(job, [&](json_object&& c) { out["changes"].push_back(std::move(c)); });
+  }
+  out.update(totals_of(r));
+  out["failures"] = json_object::array();
+  for (auto const& f : r.failures) out["failures"].push_back(json_of(f));
+  out["notices"] = json_object::array();
+  for (auto const& n : r.notices) out["notices"].push_back(json_of(n));
+  if (r.fatal) out["error"] = json_of(*r.fatal);
+  out["seconds"] = seconds(r.took);
+  return text_of(out, 2) + "\n";
 }
 
 }  // namespace weir::cli

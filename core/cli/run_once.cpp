@@ -84,6 +84,7 @@ std::optional<run_outcome> choose_run(std::string const& wanted, setup& ready, s
 
 run_outcome run_once(run_request const& request, setup& ready, engine::observer& watching,
                      std::atomic<bool> const& stop) {
+  base::log::run_scope const of_run(ready.options.run_id);
   state kept;
   ready.options.dry = request.what == run_request::command::plan;
   if (ready.options.dry) {

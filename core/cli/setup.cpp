@@ -1,5 +1,6 @@
 #include "core/cli/setup.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,17 +12,38 @@
 #include "core/base/text.hpp"
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/paths.hpp"
+#include "core/cli/version.hpp"
 #include "core/plugin/isolation.hpp"
 
 namespace weir::cli {
 
+namespace {
+
+std::optional<base::error> complained;
+
+base::log::settings log_settings(arguments const& args, config::logging const& configured) {
+  base::log::settings out;
+  auto const level = args.log_level ? args.log_level : configured.level;
+  auto const form = args.log_format ? args.log_format : configured.format;
+  if (level) base::log::parse_level(*level, out.minimum);
+  if (form) base::log::parse_format(*form, out.form);
+  if (args.quiet) out.minimum = std::max(out.minimum, base::log::level::warning);
+  out.colour = colour_wanted(args, STDERR_FILENO);
+  out.max_mib = configured.max_mib;
+  out.keep = configured.keep;
+  // Who only looks (as root, perhaps) leaves no file behind that the service may not write.
+  bool const writes = args.what == arguments::command::sync || args.what == arguments::command::resume ||
+                      args.what == arguments::command::serve;
+  out.file = !args.log_file.empty() ? args.log_file : writes ? configured.file.string() : "";
+  out.first_line = fmt::format("weir {} begins, pid {}", version, getpid());
+  return out;
+}
+
+}  // namespace
+
 void configure_log(arguments const& args) {
-  base::log::level level = base::log::level::info;
-  base::log::format form = base::log::format::text;
-  if (args.log_level) base::log::parse_level(*args.log_level, level);
-  if (args.log_format) base::log::parse_format(*args.log_format, form);
-  if (args.quiet) level = std::max(level, base::log::level::warning);
-  base::log::configure(level, form, colour_wanted(args, STDERR_FILENO));
+  auto const s = log_settings(args, {});
+  base::log::configure(s.minimum, s.form, s.colour);
 }
 
 bool colour_wanted(arguments const& args, int descriptor) {
@@ -33,9 +55,12 @@ bool colour_wanted(arguments const& args, int descriptor) {
 }
 
 void complain(base::error const& e) {
+  if (!complained) complained = e;
   std::cerr << "error: " << e.what << "\n";
   if (!e.hint.empty()) std::cerr << "  hint: " << e.hint << "\n";
 }
+
+std::optional<base::error> first_complaint() { return complained; }
 
 // To load a plugin and read its tables: whatever takes longer hangs.
 constexpr std::chrono::seconds longest_look{20};
@@ -105,6 +130,10 @@ std::optional<int> prepare(arguments const& args, setup& out) {
   for (auto const& e : loaded.errors) std::cerr << config::render(e) << "\n";
   if (!loaded.value || !loaded.errors.empty()) return exit_code::configuration;
   out.settings = std::move(*loaded.value);
+  if (auto ok = base::log::configure(log_settings(args, out.settings.logging)); !ok) {
+    complain(ok.error());
+    return exit_code::of(ok.error().code);
+  }
 
   auto plugins = find_plugins(out.settings.plugin_path);
   bool const runs = args.what == arguments::command::sync || args.what == arguments::command::resume ||

@@ -488,9 +488,8 @@ class Workspace:
         document = {key: value for key, value in document.items() if value is not None}
         return self.file(name, to_yaml(document), 0o644)
 
-    def start_weir(self, *arguments, env=None, prepare=None):
-        """Starts weir in an environment that has nothing of the caller's. `prepare`: called in the process before it
-        becomes weir, e.g. to lower a limit."""
+    def environment(self, env=None):
+        """One that has nothing of the caller's."""
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": str(self.path), "LANG": "C.UTF-8", "TMPDIR": str(self.path),
             # Not UTC, and not a whole hour from it: instants must not depend on where weir runs.
@@ -498,7 +497,11 @@ class Workspace:
         }
         environment.update({k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "TSAN_", "LSAN_"))})
         environment.update(env or {})
-        return Running([str(a) for a in arguments], environment, self.path, prepare)
+        return environment
+
+    def start_weir(self, *arguments, env=None, prepare=None):
+        """`prepare`: called in the process before it becomes weir, e.g. to lower a limit."""
+        return Running([str(a) for a in arguments], self.environment(env), self.path, prepare)
 
     def weir(self, *arguments, env=None, prepare=None, timeout=300, interrupt_when=None, interrupt_with=signal.SIGINT):
         """Runs weir to its end. `interrupt_when`: called every 10 ms; the signal is sent once it returns true."""
