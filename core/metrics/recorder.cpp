@@ -300,8 +300,8 @@ struct recorder::state {
   family<Gauge> waiting =
       make<Gauge>("weir_http_client_waiting_requests", {"server"}, "Requests that wait for their turn at the gate.");
 
-  family<Gauge> limit = make<Gauge>("weir_throttle_concurrency_limit", {},
-                                    "Requests that the gate allows at once now; below 1: with pauses between them.");
+  family<Gauge> limit =
+      make<Gauge>("weir_throttle_concurrency_limit", {}, "Requests that the gate allows at once now.");
   family<Gauge> ceiling =
       make<Gauge>("weir_throttle_concurrency_ceiling", {}, "Requests that the profile allows at once.");
   family<Counter> limit_reached =
@@ -550,7 +550,7 @@ void recorder::finished(engine::job_report const& j) {
     else
       s.stage_metric.at(j.source, j.stage, clean_name(name)).Set(m.value);
   }
-  if (s.dry) return;
+  if (s.dry || j.status == engine::job_status::skipped) return;
   double deferred = 0, failed = 0;
   for (auto const& [kind, c] : j.kinds) {
     auto const to = [&](char const* action, char const* result, std::size_t n) {

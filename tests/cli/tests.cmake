@@ -42,7 +42,22 @@ add_test(NAME cli.examples COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOUR
 set_tests_properties(cli.examples PROPERTIES LABELS cli TIMEOUT 300 FIXTURES_REQUIRED "examples;example_rust"
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_EXAMPLES=${CMAKE_BINARY_DIR}/examples")
 
+foreach(name output display)
+  add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_${name}.py)
+  set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
+endforeach()
+
 # Completion and the manual page, made from the command tree.
 add_test(NAME cli.completion COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_completion.py)
 set_tests_properties(cli.completion PROPERTIES LABELS cli TIMEOUT 300
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
+
+# What runs leave for Prometheus, and a real Prometheus over it (packages/test.txt).
+foreach(part "metrics,test_metrics.py" "alert_files,test_alerts.py" "alerts_results,test_alerts.py,results" "alerts_trouble,test_alerts.py,trouble")
+  string(REPLACE "," ";" part "${part}")
+  list(POP_FRONT part name script)
+  add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/${script} ${part})
+  set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
+endforeach()
