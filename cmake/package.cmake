@@ -26,14 +26,16 @@ set(CPACK_DEBIAN_WEIR_PACKAGE_RECOMMENDS "weir-plugins (= ${PROJECT_VERSION}), c
 set(CPACK_DEBIAN_WEIR_PACKAGE_SUGGESTS weir-sdk)
 set(CPACK_DEBIAN_WEIR_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/cmake/debian/postinst;${CMAKE_SOURCE_DIR}/cmake/debian/prerm;${CMAKE_SOURCE_DIR}/cmake/debian/postrm)
 set(CPACK_DEBIAN_WEIR_DESCRIPTION "copies Proxmox VE into NetBox, as fast as that NetBox can take it
-weir compares what Proxmox VE says with what NetBox holds, and sends the difference in lists, below ceilings that a profile sets.
-What is read is the work of plugins.")
+weir compares what Proxmox VE says with what NetBox holds, and sends the
+difference in lists, below ceilings that a profile sets. What is read is the
+work of plugins.")
 
 set(CPACK_DEBIAN_WEIR-PLUGINS_PACKAGE_NAME weir-plugins)
 set(CPACK_DEBIAN_WEIR-PLUGINS_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_WEIR-PLUGINS_PACKAGE_DEPENDS "weir (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_WEIR-PLUGINS_DESCRIPTION "the stages that come with weir: nodes, guests and backups of Proxmox VE
-Nodes become devices, guests virtual machines, backups objects of the NetBox plugin for them.")
+Nodes become devices, guests virtual machines, backups objects of the NetBox
+plugin for them.")
 
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_NAME weir-sdk)
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_ARCHITECTURE all)
@@ -43,8 +45,8 @@ set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_DEPENDS "libc6-dev | libc-dev")
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_RECOMMENDS "g++ (>= 4:12), cmake (>= 3.25), nlohmann-json3-dev")
 set(CPACK_DEBIAN_WEIR-SDK_PACKAGE_SUGGESTS weir)
 set(CPACK_DEBIAN_WEIR-SDK_DESCRIPTION "stages of one's own for weir
-Headers in C11 and C++20, a function for CMake, a host in memory for tests, a template that 'weir new-stage' lays out, a guide
-and examples.")
+Headers in C11 and C++20, a function for CMake, a host in memory for tests, a
+template that 'weir new-stage' lays out, a guide and examples.")
 
 # --- What is made for the packages: by weir itself, from its command line
 
@@ -57,10 +59,11 @@ add_custom_command(OUTPUT ${made}/weir.1.gz ${made}/completion/weir ${made}/comp
   COMMAND weir man > ${made}/weir.1
   COMMAND gzip -9nf ${made}/weir.1
   DEPENDS weir COMMENT "Manual page and completions" VERBATIM)
+# In the form that Debian's tools read; what has changed stands in CHANGELOG.md.
+configure_file(cmake/debian/changelog.in ${made}/changelog @ONLY)
 add_custom_command(OUTPUT ${made}/changelog.gz
-  COMMAND ${CMAKE_COMMAND} -E make_directory ${made}
-  COMMAND gzip -9nc ${CMAKE_SOURCE_DIR}/CHANGELOG.md > ${made}/changelog.gz
-  DEPENDS ${CMAKE_SOURCE_DIR}/CHANGELOG.md VERBATIM)
+  COMMAND gzip -9nc ${made}/changelog > ${made}/changelog.gz
+  DEPENDS ${made}/changelog VERBATIM)
 add_custom_target(weir_made ALL DEPENDS ${made}/weir.1.gz ${made}/changelog.gz)
 
 install(FILES ${made}/weir.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
@@ -84,8 +87,8 @@ foreach(package weir weir-plugins weir-sdk)
   set(documents ${CMAKE_INSTALL_DATADIR}/doc/${package})
   install(FILES cmake/debian/copyright ${made}/changelog.gz DESTINATION ${documents} COMPONENT ${package})
 endforeach()
-file(GLOB pages CONFIGURE_DEPENDS docs/*.md)
-install(FILES README.md ${pages} configs/REFERENCE.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md CHANGELOG.md configs/REFERENCE.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
 install(FILES configs/systemd/config.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 install(FILES configs/weir.schema.json DESTINATION ${CMAKE_INSTALL_DATADIR}/weir OPTIONAL)
 

@@ -176,9 +176,9 @@ std::string bash(std::vector<place> const& places) {
     for (std::size_t i = 0; i < p.command->positionals.size(); ++i)
       if (auto const action = bash_value(p.command->positionals[i]); action != ":")
         out += "    " + quoted(p.path + " " + std::to_string(i)) + ") " + action + " ;;\n";
-  out += "  esac\n";
-  out += "  # Nothing else can stand here: the options.\n";
-  out += "  [[ ${#COMPREPLY[@]} -gt 0 || $cur ]] || _weir_words \"$options\"\n}\n\ncomplete -F _weir weir\n";
+  // Where nothing else can stand: the options.
+  out += "    *) [[ $commands || $cur ]] || _weir_words \"$options\" ;;\n";
+  out += "  esac\n}\n\ncomplete -F _weir weir\n";
   return out;
 }
 
@@ -298,7 +298,7 @@ function __weir_names
         end
     end
     for name in (command weir complete $argv[1] $config 2>/dev/null </dev/null)
-        echo $name$argv[2]
+        echo "$name$argv[2]"
     end
 end
 

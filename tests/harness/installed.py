@@ -170,7 +170,7 @@ class Root:
 
     # ---- what goes on in it
 
-    def run(self, *command, env=None, prepare=None, timeout=120):
+    def start(self, *command, env=None, prepare=None):
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root", **(env or {})}
 
         def become():
@@ -179,8 +179,17 @@ class Root:
             if prepare:
                 prepare()
 
-        return subprocess.run([str(c) for c in command], env=environment, preexec_fn=become, stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=timeout)
+        return subprocess.Popen([str(c) for c in command], env=environment, preexec_fn=become, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    def run(self, *command, env=None, prepare=None, timeout=120):
+        with self.start(*command, env=env, prepare=prepare) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def dpkg(self, *arguments):
         done = self.run("dpkg", *arguments, env={"DEBIAN_FRONTEND": "noninteractive"})
@@ -307,11 +316,11 @@ class Sandbox:
 
 
 class Service:
-    """The installed weir.service, run by hand: its commands, its user, its sandbox, its credentials, its state."""
+    """An installed unit, weir.service if no other, run by hand: its commands, its user, its sandbox, its credentials, its state."""
 
-    def __init__(self, root):
+    def __init__(self, root, name="weir.service"):
         self.root = root
-        self.unit = unit_lines((root.path / "usr/lib/systemd/system/weir.service").read_text())
+        self.unit = unit_lines((root.path / "usr/lib/systemd/system" / name).read_text())
         self.sandbox = Sandbox(self.unit)
         self.environment = {"STATE_DIRECTORY": f"/{STATE}", "CREDENTIALS_DIRECTORY": "/run/credentials/weir.service", "HOME": "/", "USER": "weir",
                             "LOGNAME": "weir", "INVOCATION_ID": "0" * 32}

@@ -15,9 +15,8 @@ from weir_test import TREE  # noqa: E402
 
 # What lintian says and why it stays.
 KNOWN_TAGS = {
-    "initial-upload-closes-no-bugs",             # these are no packages of Debian's archive
-    "malformed-contact", "bogus-mail-host", "mail-address-loops-or-bounces",  # there is no address to name
-    "no-homepage-field",
+    "bogus-mail-host",                   # there is no address to name
+    "package-contains-vcs-control-file", # the template of a stage of one's own comes with its .gitignore
 }
 
 
@@ -49,8 +48,8 @@ class Packages(unittest.TestCase):
             self.assertIn(file, weir)
         for tree, below in (("configs/profiles", "usr/share/weir/profiles"), ("configs/scenarios", "usr/share/weir/scenarios"),
                             ("docs", "usr/share/doc/weir")):
-            for file in (TREE / tree).iterdir():
-                self.assertIn(f"{below}/{file.name}", weir)
+            for file in filter(Path.is_file, (TREE / tree).rglob("*")):
+                self.assertIn(f"{below}/{file.relative_to(TREE / tree)}", weir)
         for there, where in (("configs/REFERENCE.md", "usr/share/doc/weir/REFERENCE.md"), ("configs/weir.schema.json", "usr/share/weir/weir.schema.json")):
             self.assertEqual((TREE / there).exists(), where in weir, there)
         stages = {f for f in self.files("weir-plugins") if f.endswith(".so")}
@@ -110,7 +109,7 @@ class Packages(unittest.TestCase):
         done = subprocess.run(["lintian", "--allow-root", "--tag-display-limit", "0", *map(str, self.packages.values())], capture_output=True,
                               text=True, timeout=300)
         print(done.stdout)
-        errors = [line for line in done.stdout.splitlines() if line.startswith("E:") and line.split()[2] not in KNOWN_TAGS]
+        errors = [line for line in done.stdout.splitlines() if line.startswith(("E:", "W:")) and line.split()[2] not in KNOWN_TAGS]
         self.assertEqual(errors, [], done.stderr)
 
 

@@ -3,6 +3,8 @@ in the service's sandbox against the simulators; removed again."""
 import os
 import re
 import shutil
+import signal
+import socket
 import sys
 import unittest
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
 from installed import SERVICE_UID, STATE, Root, Service, enter, packages_made, results, told  # noqa: E402
 import proxmox_model as change  # noqa: E402
-from weir_test import EXIT_CONFIG, EXIT_DONE, WeirCase  # noqa: E402
+from weir_test import EXIT_CONFIG, EXIT_DONE, WeirCase, request  # noqa: E402
 
 enter(network=False)
 
@@ -83,6 +85,7 @@ class Installed(WeirCase):
         self.ok(service.weir("validate", "--config", "/etc/weir/config.yaml"))
         self.ok(service.weir("history", "--config", "/etc/weir/config.yaml"))
         self.doctor(service)
+        self.serve()
         # Without the credential it says which one, and what systemd has to do with it.
         (root.path / "run/credentials/weir.service/secret_netbox-token").unlink()
         lacking = self.ok(service.weir("sync", "--config", "/etc/weir/config.yaml"), EXIT_CONFIG)
@@ -128,6 +131,44 @@ class Installed(WeirCase):
         folder = self.root.path / "usr/local/lib/weir/stages"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def serve(self):
+        """weir-serve.service: what it tells systemd from its start over a reload to its end."""
+        service = Service(self.root, "weir-serve.service")
+        self.assertEqual((service.unit["Type"], service.unit["NotifyAccess"]), (["notify"], ["main"]))
+        path = self.root.path / "run/notify"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(listener.close)
+        listener.bind(str(path))
+        path.chmod(0o777)
+        listener.settimeout(60)
+        said = []
+
+        def wait_for(words):
+            while not any(words in s.splitlines() for s in said):
+                said.append(listener.recv(65536).decode())
+            said.clear()
+
+        program, *arguments = service.unit["ExecStart"][0].split()
+        process = self.root.start(program, *arguments, prepare=service.sandbox.prepare,
+                                  env={**service.environment, "NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "2000000"})
+        try:
+            wait_for("READY=1")
+            self.assertEqual(request("GET", "http://127.0.0.1:9788/livez").status, 200)
+            wait_for("WATCHDOG=1")
+            self.assertEqual(service.unit["ExecReload"], ["/bin/kill -HUP $MAINPID"])
+            process.send_signal(signal.SIGHUP)
+            wait_for("READY=1")
+            process.send_signal(signal.SIGTERM)
+            wait_for("STOPPING=1")
+            out, err = process.communicate(timeout=100)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        self.assertIn(process.returncode, (0, *map(int, service.unit["SuccessExitStatus"][0].split())), err)
+        self.assertNotRegex(err, "Operation not permitted")
+        path.unlink()
 
     def doctor(self, service):
         done = service.weir("doctor", "--config", "/etc/weir/config.yaml")
