@@ -188,13 +188,6 @@ known read_superuser(std::string_view with_true, std::string_view with_false, st
   return yes;
 }
 
-std::optional<int> rq_workers(std::string_view status_body) {
-  auto const answer = parse(status_body);
-  auto const* workers = member(answer, "rq-workers-running");
-  if (workers == nullptr || !workers->is_number_integer()) return {};
-  return workers->get<int>();
-}
-
 std::optional<privileges> read_privileges(std::string_view body) {
   auto const answer = parse(body);
   auto const* data = member(answer, "data");

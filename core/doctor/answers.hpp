@@ -44,8 +44,6 @@ token_state read_tokens(std::string_view body, std::uint64_t user_id, std::strin
 // answers, to true and to false, are wanted.
 known read_superuser(std::string_view with_true, std::string_view with_false, std::uint64_t id);
 
-std::optional<int> rq_workers(std::string_view status_body);
-
 // --- Proxmox VE; all of them take the whole body
 std::optional<privileges> read_privileges(std::string_view body);
 void read_resources(std::string_view body, source_facts& into);  // /cluster/resources: nodes, guests, storages

@@ -27,6 +27,7 @@ struct wire_log {
   std::size_t requests = 0, in_flight = 0, most_in_flight = 0;
   std::optional<http::certificate> certificate;
   std::optional<seconds> ahead;
+  std::vector<double> database_error_ms;  // of each request that found no database
 };
 
 class watched_transport final : public http::transport {
@@ -76,6 +77,11 @@ class look {
         "netbox");
     if (!learnt.empty()) wire_->restore(learnt);
     wire_->drain_when([this] { return stop_.load(); });
+    wire_->on_attempt([log = log_](http::attempt_seen const& a) {
+      if (a.outcome != outcome::overload || a.status != 500) return;
+      std::lock_guard const lock(log->mutex);
+      log->database_error_ms.push_back(static_cast<double>(a.elapsed.count()));
+    });
     netbox_ = std::make_unique<netbox::client>(*wire_, settings.netbox, settings.profile);
     facts_.connection.url = settings.netbox.url;
     facts_.connection.pinned = !settings.netbox.tls.fingerprint.empty();
@@ -95,8 +101,8 @@ class look {
     facts_.connection.ahead = log_->ahead;
     facts_.requests = log_->requests;
     facts_.most_in_flight = log_->most_in_flight;
-    facts_.database_error_ms = median(database_error_ms_);
-    facts_.database_errors = database_error_ms_.size();
+    facts_.database_error_ms = median(log_->database_error_ms);
+    facts_.database_errors = log_->database_error_ms.size();
     return std::move(facts_);
   }
 
@@ -134,19 +140,17 @@ class look {
   // Notes what went wrong; true: the answer is there.
   bool note(http::answer const& a) {
     if (a.outcome == outcome::ok) return true;
-    throttle::observation seen;
-    seen.status = a.reply.status;
-    seen.content_type = a.reply.header("content-type");
-    seen.body = a.reply.body;
-    if (throttle::database_trouble(seen) != throttle::trouble::none) {
-      database_error_ms_.push_back(static_cast<double>(a.reply.elapsed.count()));
+    if (a.outcome == outcome::overload) {
       facts_.database_words = netbox::parse_blame(a.reply.body).detail;
     } else if (a.outcome != outcome::data && a.outcome != outcome::credentials && a.outcome != outcome::cancelled) {
       ++facts_.faults;
     }
     return false;
   }
-  bool go_on() const { return !stop_ && database_error_ms_.size() < enough_errors && facts_.faults < enough_errors; }
+  bool go_on() const {
+    std::lock_guard const lock(log_->mutex);
+    return !stop_ && log_->database_error_ms.size() < enough_errors && facts_.faults < enough_errors;
+  }
 
   http::answer get(std::string const& target) {
     auto a = netbox_->raw(method::get, target, {}, "doctor");
@@ -160,24 +164,20 @@ class look {
 
   bool status() {
     for (std::size_t n = 0; n < status_attempts && !stop_; ++n) {
-      // Its words are better than what can be made of the answer here; the answer is looked at for the database.
-      auto a = netbox_->raw(method::get, "/status/", {}, "doctor");
-      if (!note(a) && a.outcome == outcome::overload) {
-        facts_.error = netbox::describe(a, "GET " + settings_.netbox.url + "/api/status/");
-        continue;
-      }
-      facts_.rq_workers = rq_workers(a.reply.body);
       auto info = netbox_->status();
       if (!info) {
         facts_.error = info.error();
-        if (info.error().what.find("OperationalError") != std::string::npos) continue;
-        return false;
+        // Its words are for people; what the database said is looked for in the answer itself.
+        if (info.error().what.find("OperationalError") == std::string::npos) return false;
+        note(netbox_->raw(method::get, "/status/", {}, "doctor"));
+        continue;
       }
       facts_.error.reset();
       facts_.version = info->version;
       facts_.major = info->major;
       facts_.minor = info->minor;
       facts_.plugins = info->plugins;
+      facts_.rq_workers = info->rq_workers;
       for (auto& r : facts_.rights) r.lacks_plugin = !r.plugin.empty() && !facts_.plugins.contains(r.plugin);
       return true;
     }
@@ -323,7 +323,6 @@ class look {
   netbox::registry kinds_;
   netbox_facts facts_;
   std::optional<user> user_;
-  std::vector<double> database_error_ms_;
 };
 
 }  // namespace

@@ -117,6 +117,8 @@ base::result<server_info> client::status() {
   if (parsed.contains("plugins") && parsed.at("plugins").is_object())
     for (auto const& [name, version] : parsed.at("plugins").items())
       info.plugins[name] = version.is_string() ? version.get<std::string>() : version.dump();
+  if (auto const workers = parsed.find("rq-workers-running"); workers != parsed.end() && workers->is_number_integer())
+    info.rq_workers = workers->get<int>();
   return info;
 }
 

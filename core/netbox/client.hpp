@@ -22,6 +22,7 @@ struct server_info {
   std::string version;  // "4.7.3"
   int major = 0, minor = 0;
   std::map<std::string, std::string> plugins;  // name ► version
+  std::optional<int> rq_workers;               // that run; older ones do not say
 };
 
 inline constexpr int oldest_major = 4, oldest_minor = 5;  // v2 tokens, list errors by index

@@ -54,10 +54,14 @@ set_tests_properties(cli.completion PROPERTIES LABELS cli TIMEOUT 300
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
 
 # What runs leave for Prometheus, and a real Prometheus over it (packages/test.txt).
-foreach(part "metrics,test_metrics.py" "alert_files,test_alerts.py" "alerts_results,test_alerts.py,results" "alerts_trouble,test_alerts.py,trouble")
+foreach(part "metrics,test_metrics.py" "alert_files,test_alerts.py" "alerts_results,test_alerts.py,results" "alerts_trouble,test_alerts.py,trouble" "scrape,test_scrape.py")
   string(REPLACE "," ";" part "${part}")
   list(POP_FRONT part name script)
   add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/${script} ${part})
   set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77
     ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
 endforeach()
+
+add_test(NAME cli.doctor COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_doctor.py)
+set_tests_properties(cli.doctor PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")

@@ -27,3 +27,5 @@ if(NOT WEIR_SANITIZE)
   set_tests_properties(netbox.package PROPERTIES FIXTURES_REQUIRED "netbox_lab;packages" SKIP_RETURN_CODE 77
     ENVIRONMENT "${environment};WEIR_PACKAGES=${CMAKE_BINARY_DIR}/packages-for-tests")
 endif()
+netbox_test(doctor 600)
+set_tests_properties(netbox.doctor PROPERTIES FIXTURES_REQUIRED netbox_lab)

@@ -463,6 +463,16 @@ TEST_F(transport, a_proxy_that_refuses_has_sent_nothing_on) {
   EXPECT_EQ(proxy.seen()[0].header("Authorization"), "");
 }
 
+TEST_F(transport, options) {
+  scripted_server server([](auto const&, connection& c) { c.write(answer(200, "a")); });
+  auto what = ask(server.url("/api/extras/tags/"));
+  what.options = true;
+  expect_ok(send(what));
+  ASSERT_EQ(server.seen().size(), 1u);
+  EXPECT_EQ(server.seen()[0].line, "OPTIONS /api/extras/tags/ HTTP/1.1");
+  EXPECT_EQ(server.seen()[0].body, "");
+}
+
 class tls : public transport {
  protected:
   certificate cert_{"IP:127.0.0.1, DNS:localhost"};
@@ -543,6 +553,22 @@ TEST_F(tls, verification_switched_off) {
   make({false, "", ""});
   scripted_server server(say, &other_);
   expect_ok(get(server.url("/")));
+}
+
+TEST_F(tls, the_certificate_is_told_once_for_each_connection) {
+  auto const hour = std::chrono::system_clock::now() + std::chrono::hours(1);
+  for (auto const& how : {config::tls{false, "", ""}, config::tls{true, "", other_.fingerprint()},
+                          config::tls{true, "", cert_.fingerprint()}, config::tls{true, "", ""}}) {
+    make(how);
+    scripted_server server(say, &other_);
+    auto const r = get(server.url("/"));
+    ASSERT_TRUE(r.certificate) << "also where it was refused: " << r.error_text;
+    EXPECT_EQ(r.certificate->fingerprint, other_.fingerprint());
+    EXPECT_LT(std::chrono::abs(hour - r.certificate->ends), std::chrono::minutes(10));
+    if (r.error == failure::none) {
+      EXPECT_FALSE(get(server.url("/")).certificate);
+    }
+  }
 }
 
 TEST_F(tls, a_fingerprint_counts_even_with_verification_switched_off) {
