@@ -58,7 +58,8 @@ class PageCase(unittest.TestCase):
         return self.browser.run("const a = document.activeElement; return a.id ? '#' + a.id : a.tagName.toLowerCase() + ' ' + (a.getAttribute('aria-label') ?? a.innerText).trim()")
 
     def wait_for(self, selector, words):
-        self.browser.wait("return document.querySelector(arguments[0])?.innerText.includes(arguments[1])", selector, words, what=f"{words!r} in {selector}")
+        # What is hidden has text, too, but nobody reads it.
+        self.browser.wait("const e = document.querySelector(arguments[0]); return e?.checkVisibility() && e.innerText.includes(arguments[1])", selector, words, what=f"{words!r} in {selector}")
 
     def wait_posted(self, path):
         end = time.monotonic() + 20

@@ -5,3 +5,6 @@ foreach(name look keyboard live contrast)
   set_tests_properties(page.${name} PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77
     ENVIRONMENT "WEIR_PAGE_OUT=${CMAKE_BINARY_DIR}/tests/page")
 endforeach()
+add_test(NAME page.real COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/page/test_real.py)
+set_tests_properties(page.real PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77
+  ENVIRONMENT "WEIR_PAGE_OUT=${CMAKE_BINARY_DIR}/tests/page;WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")

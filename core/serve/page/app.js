@@ -369,6 +369,7 @@ function show_banners() {
   const list = [];
   if (lost) list.push({ key: "lost", tone: "bad", title: "The connection to weir is lost", body: [lost, " What is shown is as of ", status ? time(status.now) : "before", "."], button: ["Try now", () => events.start()] });
   if (!status && needs_token) list.push({ key: "token", tone: "warn", title: "weir asks for its token", body: ["Nothing is shown without it."], button: ["Enter the token", () => ask_token()] });
+  if (status && status.weir !== version) list.push({ key: "new", tone: "warn", title: `weir is ${status.weir} now`, body: ["This page came with another version."], button: ["Reload", () => location.reload()] });
   if (status?.config?.error)
     list.push({ key: "config", tone: "bad", title: "The new configuration was not taken", body: ["The one read ", time(status.config.loaded, true), " stays in force. Tried ", time(status.config.error.at, true), ":"], pre: status.config.error.message });
   if (status?.gate?.starved)
@@ -414,6 +415,7 @@ function tell_changes() {
 // --- the connection
 
 let lost = "";
+let version = ""; // of the service that brought this page
 let needs_token = false;
 
 function show_link(kind) {
@@ -427,6 +429,7 @@ function show_link(kind) {
 
 function on_status(next) {
   status = next;
+  version ||= next.weir;
   set_clock(next.now);
   show_now();
   gate.show(next.gate, next.profile);
