@@ -136,12 +136,13 @@ class Root:
         (dpkg / "info/format").write_text("1\n")
         for file in ("passwd", "group"):
             shutil.copy(f"/usr/share/base-passwd/{file}.master", self.path / "etc" / file)
-        for folder, mode in (("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("tmp", 0o1777), ("var/log", 0o755), ("root", 0o700)):
+        for folder, mode in (("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("tmp", 0o1777), ("var/log", 0o755), ("root", 0o700), ("usr/local/lib", 0o755)):
             (self.path / folder).mkdir(parents=True, exist_ok=True)
             (self.path / folder).chmod(mode)
         for device in ("null", "zero", "urandom", "random"):
             (self.path / "dev" / device).touch()
             subprocess.run(["mount", "--bind", f"/dev/{device}", self.path / "dev" / device], check=True)
+        (self.path / "dev/fd").symlink_to("/proc/self/fd")
         # As ProcSubset=pid and ProtectProc=invisible leave it.
         if subprocess.run(["mount", "-t", "proc", "-o", "subset=pid,hidepid=invisible", "proc", self.path / "proc"], capture_output=True).returncode:
             subprocess.run(["mount", "-t", "proc", "proc", self.path / "proc"], check=True)
