@@ -138,10 +138,9 @@ base::result<serve::address> check_service(arguments const& args, setup const& r
   return *listen;
 }
 
-loaded load(arguments args) {
+loaded load(arguments const& args) {
   loaded out;
   overheard said;
-  args.what = arguments::command::sync;  // a plugin that is refused costs its stages only
   auto ready = std::make_shared<setup>();
   if (auto const code = prepare(args, *ready)) {
     out.code = *code;

@@ -127,7 +127,6 @@ void state::begin(run_view run) {
   connected_ = false;
   gate_.reset();
   breaker_opened_.reset();
-  started_before_ = started_now_ = 0;
   ++runs_started_;
   log(base::log::level::info, fmt::format("run {} begins: {}, {}", run_->id, run_->command, run_->trigger));
   changed();
@@ -210,8 +209,9 @@ gate_sample state::sample(moment now) {
   gate_sample s;
   s.at = now.wall;
   auto const apart = sampled_ ? std::chrono::duration<double>(now.steady - sampled_->steady).count() : 0;
-  requests_per_second_ = apart > 0 && run_ ? static_cast<double>(started_now_ - started_before_) / apart : 0;
-  started_before_ = started_now_;
+  // Also of runs that were over before they were sampled.
+  auto const requests = std::exchange(requests_since_, 0);
+  requests_per_second_ = apart > 0 ? static_cast<double>(requests) / apart : 0;
   sampled_ = now;
   s.requests_per_second = requests_per_second_;
   s.errors = std::exchange(errors_since_, 0);
@@ -332,7 +332,6 @@ job_view& state::job(std::string const& source, std::string const& stage) {
 
 void state::note(engine::gate_now const& g) {
   heard_ = steady_clock::now();
-  started_now_ = std::max(started_now_, g.count.started);
   bool const closed = g.state.circuit == throttle::breaker::state::closed;
   if (closed)
     breaker_opened_.reset();
@@ -437,7 +436,9 @@ void state::ticked(engine::gate_now const& g) {
 void state::requested(std::string const& server, http::attempt_seen const& a) {
   std::scoped_lock lock(mutex_);
   heard_ = steady_clock::now();
-  if (server == "netbox" && failed(a.outcome)) ++errors_since_;
+  if (server != "netbox") return;
+  ++requests_since_;
+  if (failed(a.outcome)) ++errors_since_;
 }
 
 void state::noticed(engine::notice const& n) {

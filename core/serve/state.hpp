@@ -210,7 +210,7 @@ class state final : public engine::observer {
   std::map<int, std::uint64_t> by_exit_code_;
   std::shared_ptr<kept_plan const> plan_;
   std::deque<gate_sample> samples_;
-  std::uint64_t errors_since_ = 0, started_before_ = 0, started_now_ = 0;
+  std::uint64_t errors_since_ = 0, requests_since_ = 0;  // attempts that ended since the last sample
   std::optional<moment> sampled_;
   double requests_per_second_ = 0;
   std::vector<log_line> log_;

@@ -70,3 +70,9 @@ foreach(name config config_bad)
   add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_${name}.py)
   set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 300 ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>")
 endforeach()
+
+foreach(name serve serve_long)
+  add_test(NAME cli.${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_${name}.py)
+  set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 600
+    ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
+endforeach()
