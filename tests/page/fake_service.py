@@ -259,7 +259,7 @@ def base():
             run("aa10be77", command="resume", trigger="http", ago=1500, took=96.4, created=1461),
             run("51d0aa02", trigger="schedule backups", state="resumed", code=75, ago=1900, took=311.0, created=450, deferred=1461, reason="NetBox's database had no connection to spare"),
             run("0be5ff19", state="partly", code=3, ago=4242, took=51.7, updated=5, failed=2, reason="2 objects were refused by NetBox"),
-            run("99c2d4e0", command="plan", trigger="http", ago=5000, took=8.2),
+            run("99c2d4e0", command="plan", trigger="http", ago=5000, took=8.2, created=2, updated=2, deleted=1),
             run("13a7c0de", ago=7842, took=12.9),
             run("f00dfeed", state="failed", code=69, ago=11442, took=3.1, reason="https://pve1.example:8006 cannot be reached: connection refused"),
             run("2b2b2b2b", ago=86400 + 4000, took=1290.0, created=2128),

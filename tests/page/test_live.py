@@ -107,6 +107,15 @@ class Live(PageCase):
         service.publish("run", service.runs[0])
         self.wait_for("#runs", "beef0002")
 
+    def test_a_plan_is_no_deed(self):
+        """What was only planned is never shown as done."""
+        state = fake.idle()
+        state["runs"].insert(0, fake.run("9a9a9a9a", command="plan", ago=5, took=2, created=2, updated=1))
+        self.show(state)
+        self.wait_for("#last", "Plan 9a9a9a9a ended")
+        self.assertIn("2 to create, 1 to update", self.text("#last"))
+        self.assertEqual(self.browser.run("return [...document.querySelectorAll('[data-run=\"9a9a9a9a\"] td.n')].map((c) => c.innerText)"), ["(2)", "(1)", "0", "0", "0", "2.0 s"])
+
     def test_configuration_error(self):
         service = self.show(fake.idle())
         service.status["config"]["error"] = {"at": fake.at(-1), "message": fake.CONFIG_ERROR}

@@ -103,7 +103,7 @@ class Browser:
             raise BrowserError(result["error"])
         return result["ok"]
 
-    def wait(self, script, *arguments, what=None, seconds=25):
+    def wait(self, script, *arguments, what=None, seconds=60):
         """Polls until the script's result is true in JavaScript's sense, and returns it."""
         end = time.monotonic() + seconds
         while True:

@@ -225,7 +225,8 @@ function show_last() {
   if (box.weirKey === key) return;
   box.weirKey = key;
   const s = state(last.state);
-  const done = ["created", "updated", "deleted", "failed", "deferred"].filter((n) => last[n] > 0).map((n) => `${count(last[n])} ${n}`);
+  const words = last.command === "plan" ? { created: "to create", updated: "to update", deleted: "to delete" } : {};
+  const done = ["created", "updated", "deleted", "failed", "deferred"].filter((n) => last[n] > 0).map((n) => `${count(last[n])} ${words[n] ?? n}`);
   box.replaceChildren(el("span", { class: `state ${s.tone}` }, icon(s.symbol), s.word), " ",
     el("span", {}, `${commands[last.command] ?? last.command} `, el("code", {}, last.id), " ended ", time(last.ended, true),
       ": ", done.length ? done.join(", ") : "nothing to do", last.reason ? " — " : "", last.reason ? el("bdi", {}, last.reason) : ""));

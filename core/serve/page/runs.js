@@ -70,7 +70,9 @@ function fill(body, run) {
   attribute(how, "title", run.reason || (run.exit_code === null || run.exit_code === undefined ? null : `exit code ${run.exit_code}`));
   for (const n of numbers) {
     const cell = row.querySelector(`td.${n}`);
-    text(cell.firstChild, count(run[n]));
+    const planned = run.command === "plan" && run[n] > 0; // nothing of it was done
+    text(cell.firstChild, planned ? `(${count(run[n])})` : count(run[n]));
+    attribute(cell, "title", planned ? "planned, not done" : null);
     attribute(cell, "data-zero", run[n] ? null : "true");
   }
   text(row.querySelector("td.took").firstChild, duration(run.seconds));
@@ -126,5 +128,5 @@ async function details(id) {
     run.reason ? el("p", { class: "reason" }, el("bdi", {}, run.reason)) : null,
     el("p", { class: "inline-facts" }, ...facts.flatMap(([k, v], i) => [i ? " · " : "", `${k} `, el("b", {}, v)])),
     run.stages?.length ? el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Stages of the run" }, stages) : null,
-    run.changes?.length ? changes(run.changes, run.more) : el("p", { class: "note" }, "Nothing was changed."))));
+    run.changes?.length ? changes(run.changes, run.more) : el("p", { class: "note" }, run.state === "running" ? "Nothing has been written yet." : run.command === "plan" ? "A plan writes nothing." : "Nothing was changed."))));
 }
