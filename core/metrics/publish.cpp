@@ -138,6 +138,7 @@ std::vector<base::error> publish(recorder& of, config::metrics const& where, fs:
   auto kept = store::make_folder(memory.parent_path());
   if (kept) kept = replace_file(memory, text);
   note(kept);
+  if (!of.has_seen_a_run()) return out;
   if (!where.textfile.empty()) note(replace_file(where.textfile, text));
   if (!where.pushgateway.empty())
     if (auto e = push(text, where.pushgateway, netbox_url)) out.push_back(std::move(*e));

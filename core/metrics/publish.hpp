@@ -15,7 +15,8 @@ inline constexpr std::chrono::milliseconds push_deadline{10000};
 
 // Nothing, where neither a textfile nor a Pushgateway is wanted. Otherwise `of` takes over what earlier runs on this
 // NetBox left in <state_dir>/metrics, so that counters go on, and all of it goes there, into the textfile and to the
-// Pushgateway. Returns what could not be done, in that order; none of it is a reason for a run to fail. Takes
+// Pushgateway. Where no run came to its end, it is only kept for the next one: what the last run showed still holds.
+// Returns what could not be done, in that order; none of it is a reason for a run to fail. Takes
 // push_deadline at most beside writing files.
 std::vector<base::error> publish(recorder& of, config::metrics const& where, std::filesystem::path const& state_dir,
                                  std::string const& netbox_url);

@@ -232,7 +232,7 @@ struct recorder::state {
 
   wall_clock now;
   std::mutex mutex;  // of everything but the registry, which has its own
-  bool dry = false;
+  bool dry = false, ended = false;
   throttle::throttle_state counted;  // of this run's gate, which counts from nothing in each run
   std::map<std::uint64_t, std::pair<std::string, std::string>> in_doubt;  // this run's batches: source, stage
 
@@ -436,6 +436,11 @@ void recorder::did_not_begin(std::string_view command, int exit_code) {
   state_->runs.at(command, result_of(exit_code)).Increment();
 }
 
+bool recorder::has_seen_a_run() const {
+  std::scoped_lock const lock(state_->mutex);
+  return state_->ended;
+}
+
 void recorder::state::show(throttle::throttle_state const& s) {
   using circuit = throttle::breaker::state;
   limit.at().Set(s.limit);
@@ -575,6 +580,7 @@ void recorder::ended(engine::report const& r, int exit_code) {
   std::scoped_lock const lock(state_->mutex);
   auto& s = *state_;
   auto const command = command_of(r);
+  s.ended = true;
   s.runs_active.at().Set(0);
   s.runs.at(command, result_of(exit_code)).Increment();
   s.run_duration.at(command).Set(seconds(r.took));

@@ -44,6 +44,7 @@ class recorder final : public engine::observer {
 
   // A run that was asked for and did not begin: another one holds the lock, the journal cannot be written.
   void did_not_begin(std::string_view command, int exit_code);
+  bool has_seen_a_run() const;  // to its end
 
   void connected(engine::report const& r) override;
   void planned(engine::job_report const& j) override;

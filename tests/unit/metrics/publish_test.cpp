@@ -56,6 +56,18 @@ TEST_F(publishing, nothing_wanted_nothing_done) {
   EXPECT_TRUE(files(folder).empty());
 }
 
+TEST_F(publishing, a_run_that_did_not_begin_shows_with_the_next_one) {
+  ASSERT_TRUE(run(0, 1760000000).empty());
+  auto const before = read(where.textfile);
+  recorder refused;
+  refused.did_not_begin("sync", 5);
+  ASSERT_TRUE(publish(refused, where, folder / "state", "https://netbox.example").empty());
+  EXPECT_EQ(read(where.textfile), before) << "what the last run showed still holds";
+  ASSERT_TRUE(run(0, 1760000600).empty());
+  EXPECT_EQ(value(read(where.textfile), "weir_runs_total", {{"result", "locked"}}), 1);
+  EXPECT_EQ(value(read(where.textfile), "weir_runs_total"), 3);
+}
+
 TEST_F(publishing, memory_is_of_one_netbox) {
   auto const a = memory_file("/state", "https://netbox.example"), b = memory_file("/state", "https://other.example");
   EXPECT_NE(a, b);
