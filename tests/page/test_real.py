@@ -8,7 +8,7 @@ import page_case  # noqa: E402
 import proxmox_model as change  # noqa: E402
 import webdriver  # noqa: E402
 import weir_test  # noqa: E402
-from sync_case import QUICK, SyncCase  # noqa: E402
+from sync_case import QUICK, SMALL, SyncCase  # noqa: E402
 
 PAGE = weir_test.TREE / "core/serve/page"
 # Slow enough that a person, or a busy machine, has the time to press Cancel.
@@ -125,6 +125,25 @@ class Real(SyncCase):
         self.browser.wait("return !document.querySelector('#do-resume')", what="nothing more to resume")
         self.assertEqual(self.stop().exit_code, 0)
         self.assert_equal_to_source()
+
+    def test_an_outage_is_seen(self):
+        self.start(guests=8, backups=8, profile_text=SMALL)
+        self.server.faults([{"path_regex": "/api/", "method": "POST", "status": 503, "times": -1}])
+        self.open(self.serve())
+        self.browser.click("#do-sync")
+        self.confirm()
+        self.wait_for("#banners", "NetBox fails: weir has paused")
+        self.wait_for("#tiles", "open")
+        self.browser.wait("return document.querySelector('svg.plot path.errors').getAttribute('d') && document.querySelector('svg.plot [fill=\"url(#open)\"]').getAttribute('d')",
+                          what="failed attempts and the open breaker in the plot")
+        self.browser.screenshot(page_case.OUT / "real-outage-desk-light.png")
+        self.server.faults([])
+        self.browser.click("#do-cancel")
+        self.confirm()
+        self.wait_for("#now", "Nothing runs")
+        self.wait_for("#runs tbody:first-of-type", "stopped")
+        self.browser.wait("return !document.querySelector('#banners .banner')", what="the banner to go")
+        self.assertEqual(self.stop().exit_code, 0)
 
     def test_token(self):
         self.start(guests=3, backups=3)
