@@ -134,6 +134,7 @@ class Real(SyncCase):
         self.confirm()
         self.wait_for("#banners", "NetBox fails: weir has paused")
         self.wait_for("#tiles", "open")
+        self.assertNotIn("observed only", self.text("#tiles"), "the throttle acts, and the page says so")
         self.browser.wait("return document.querySelector('svg.plot path.errors').getAttribute('d') && document.querySelector('svg.plot [fill=\"url(#open)\"]').getAttribute('d')",
                           what="failed attempts and the open breaker in the plot")
         self.browser.screenshot(page_case.OUT / "real-outage-desk-light.png")

@@ -75,7 +75,7 @@ function fill(body, run) {
     attribute(cell, "title", planned ? "planned, not done" : null);
     attribute(cell, "data-zero", run[n] ? null : "true");
   }
-  text(row.querySelector("td.took").firstChild, duration(run.seconds));
+  text(row.querySelector("td.took").firstChild, run.ended ? duration(run.seconds) : ""); // what runs now is told above
   const is_open = run.id === open;
   attribute(row.querySelector(".opener"), "aria-expanded", String(is_open));
   attribute(body, "class", is_open ? "open" : null);
