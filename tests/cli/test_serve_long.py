@@ -5,7 +5,9 @@ WEIR_SERVE_SECONDS: how long (default 20)."""
 import collections
 import os
 import re
+import signal
 import sys
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -45,7 +47,6 @@ class AWhile(ServeCase):
         listener = Events(self.url)
         self.addCleanup(listener.close)
         seen = []  # runs' ends, as the events have them
-        import threading
 
         def follow():
             try:
@@ -82,7 +83,6 @@ class AWhile(ServeCase):
         # Quiet: no schedules, no faults, nothing under way.
         self.server.faults([])
         self.pve.faults([])
-        import signal
         self.config = self.configuration(serve={"schedules": {}})
         self.service.signal(signal.SIGHUP)
         status = self.until(lambda: (s := self.get("/status")) and not s["schedules"] and s["run"] is None and s, "rest")
@@ -116,8 +116,10 @@ class AWhile(ServeCase):
         metrics = self.ask("GET", "/metrics").body.decode()
         counted = collections.Counter()
         for labels, value in re.findall(r"^weir_runs_total\{([^}]*)\} (\S+)$", metrics, re.M):
-            counted[re.search(r'exit_code="(\d+)"', labels)[1]] += int(float(value))
-        expected = collections.Counter(str(r["exit_code"]) for r in listed if r["reason"] != "no run is unfinished")
+            if float(value):
+                counted[tuple(re.search(f'{name}="([^"]*)"', labels)[1] for name in ("command", "result"))] += int(float(value))
+        results = {0: "ok", 3: "partly", 69: "unreachable", 75: "stopped", 77: "credentials", 130: "interrupted"}
+        expected = collections.Counter((r["command"], results.get(r["exit_code"], "failed")) for r in listed if r["reason"] != "no run is unfinished")
         self.assertEqual(counted, expected, "/metrics agrees")
         self.assertGreaterEqual(runs["refused"], http_refused)
 
