@@ -291,13 +291,23 @@ void progress_display::work() {
     if (how_.live && !ending) {
       draw(state, take_lines());
     } else if (how_.live) {
-      // The result takes its place.
-      std::string const up = drawn_.empty() ? "" : fmt::format("\r\x1b[{}A\x1b[J", drawn_.size());
-      write_out(up + take_lines());
+      write_out(take_away(screen_now(false).width) + take_lines());  // the result takes its place
     } else {
       write_out(take_lines());
     }
   }
+}
+
+// Row by row: where everything on the screen is cleared at once, some terminals keep it in their history.
+std::string progress_display::take_away(std::size_t width) const {
+  // Terminals break the lines anew that have become too long.
+  std::size_t high = 0;
+  for (auto const& line : drawn_) high += std::max<std::size_t>(1, (columns(line) + width - 1) / width);
+  if (high == 0) return "\r";
+  auto out = fmt::format("\r\x1b[{}A\x1b[2K", high);
+  for (std::size_t i = 1; i < high; ++i) out += "\x1b[B\x1b[2K";
+  if (high > 1) out += fmt::format("\x1b[{}A", high - 1);
+  return out;
 }
 
 // The rows end with a line break, so that whatever ends weir, the shell's prompt stands below them; the cursor is
@@ -312,14 +322,11 @@ void progress_display::draw(display_state const& now, std::string lines) {
   }
   auto fresh = rows(now, on);
   if (fresh == drawn_ && lines.empty() && on.width == drawn_width_) return;
-  std::string frame = "\x1b[?25l\r";
-  if (!drawn_.empty()) {
-    // Terminals break the lines anew that have become too long.
-    std::size_t high = 0;
-    for (auto const& line : drawn_) high += std::max<std::size_t>(1, (columns(line) + on.width - 1) / on.width);
-    frame += fmt::format("\x1b[{}A", high);
-  }
-  if (!lines.empty() || on.width != drawn_width_) frame += "\x1b[J" + lines;
+  std::string frame = "\x1b[?25l";
+  if (lines.empty() && on.width == drawn_width_)
+    frame += drawn_.empty() ? "\r" : fmt::format("\r\x1b[{}A", drawn_.size());
+  else
+    frame += take_away(on.width) + lines;
   frame += "\x1b[?7l";
   for (auto const& line : fresh) frame += line + "\x1b[K\n";
   frame += "\x1b[J\x1b[?7h\x1b[?25h";

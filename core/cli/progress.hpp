@@ -49,7 +49,8 @@ class progress_display : public engine::observer {
   std::string take_lines();  // what waits for stderr
   void work();
   void draw(display_state const& now, std::string lines);
-  void answer(display_state const& now);  // somebody asked (SIGUSR1)
+  std::string take_away(std::size_t width) const;  // what removes the rows from a screen so wide
+  void answer(display_state const& now);           // somebody asked (SIGUSR1)
 
   progress_options const how_;
   time const began_;
