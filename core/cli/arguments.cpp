@@ -18,7 +18,12 @@ using command = arguments::command;
 void add_set_option(CLI::App& to, arguments& a) {
   to.add_option("--set", a.settings, "A setting of the configuration, over everything else; may be repeated")
       ->type_name("KEY=VALUE")
-      ->take_all();
+      ->take_all()
+      ->check(CLI::Validator(
+          [](std::string const& text) {
+            return text.find('=') == std::string::npos ? "'" + text + "' has no '='; such as max_deletes=50" : std::string();
+          },
+          ""));
 }
 
 void add_run_options(CLI::App& to, arguments& a) {
@@ -162,6 +167,7 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
       ->type_name("FILE");
   auto* validate = app.add_subcommand("validate", "Check the configuration, the plugins, NetBox and the sources");
   add_run_options(*validate, a);
+  add_output_options(*validate, a);
   validate->add_flag("--no-network", a.no_network, "Only what can be checked without NetBox and the sources");
   add_log_options(*validate, a);
   auto* history = app.add_subcommand("history", "List the runs, or show one: what it did, what failed, what is left");
@@ -210,6 +216,9 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
   auto* config_schema = config->add_subcommand("schema",
                                                "The JSON Schema of weir.yaml, for editors, with the options "
                                                "of the stages found");
+  config_schema->add_option("DOCUMENT", a.schema_of, "configuration or profile")
+      ->check(CLI::IsMember({"configuration", "profile"}))
+      ->capture_default_str();
   config_schema->add_option("-c,--config", a.config_file, "Configuration file, for its plugin_path")
       ->type_name("FILE")
       ->envname("WEIR_CONFIG");

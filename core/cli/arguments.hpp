@@ -42,6 +42,7 @@ struct arguments {
   std::vector<std::string> settings;                 // --set KEY=VALUE, over everything else
   std::string metrics_file;                          // empty: the configuration's
   bool origin = false, all = false;                  // config show
+  std::string schema_of = "configuration";           // config schema: configuration, profile
   std::string key;                                   // config explain: empty: every key, in a list
   std::string listen;                                // serve; empty: the configuration's
   std::string shell;                                 // completion: bash, zsh, fish

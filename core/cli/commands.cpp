@@ -186,30 +186,79 @@ int sync(arguments const& args) {
   return code;
 }
 
+namespace {
+
+nlohmann::ordered_json as_json(config::diagnostic const& d) {
+  nlohmann::ordered_json range;
+  if (!d.file.empty()) range = {{"file", d.file}, {"line", d.line}, {"column", d.column}};
+  return {{"severity", d.severity == config::severity::warning ? "warning" : "error"},
+          {"summary", d.summary},
+          {"detail", d.detail},
+          {"range", std::move(range)}};
+}
+
+// Looks at everything that validate looks at; what it finds goes to `said`, what it sees to `seen`.
+int validate(arguments const& args, setup& ready, std::vector<config::diagnostic>& said, engine::report& seen) {
+  if (auto code = prepare(args, ready, said)) return *code;
+  if (args.no_network) return exit_code::done;
+  auto const complain = [&](std::string summary, std::string detail) {
+    config::diagnostic d;
+    d.summary = std::move(summary);
+    d.detail = std::move(detail);
+    said.push_back(std::move(d));
+  };
+  catch_signals();
+  // A run without stages: it connects to NetBox and to every source, and stops there.
+  auto options = ready.options;
+  options.stages.clear();
+  options.dry = true;
+  engine::observer silent;
+  seen = engine::run(ready.settings, options, silent, stop_requested());
+  if (seen.fatal) {
+    complain(seen.fatal->what, seen.fatal->hint);
+    return exit_code::of(seen.fatal->code);
+  }
+  for (auto const& n : seen.notices) complain(n.message, n.hint);
+  return seen.notices.empty() ? exit_code::done : exit_code::unreachable;
+}
+
+}  // namespace
+
 int validate(arguments const& args) {
   configure_log(args);
   setup ready;
-  if (auto code = prepare(args, ready)) return *code;
-  if (!args.no_network) {
-    catch_signals();
-    // A run without stages: it connects to NetBox and to every source, and stops there.
-    auto options = ready.options;
-    options.stages.clear();
-    options.dry = true;
-    engine::observer silent;
-    auto const report = engine::run(ready.settings, options, silent, stop_requested());
-    if (report.fatal) {
-      complain(*report.fatal);
-      return exit_code::of(report.fatal->code);
-    }
-    bool unreachable = false;
-    for (auto const& n : report.notices) complain(base::fail(n.message, n.hint)), unreachable = true;
-    if (unreachable) return exit_code::unreachable;
-    std::cout << "NetBox " << report.netbox_version << " at " << report.netbox_url << "\n";
-    for (auto const& s : report.sources) std::cout << "source " << s.name << ": " << s.type << " " << s.version << "\n";
-  }
+  std::vector<config::diagnostic> said;
+  engine::report seen;
+  int const code = validate(args, ready, said, seen);
   std::vector<std::string> stages;
   for (auto const& s : ready.options.stages) stages.push_back(s.id);
+  if (args.output == "json") {
+    auto diagnostics = nlohmann::ordered_json::array(), sources = nlohmann::ordered_json::array();
+    std::size_t warnings = 0;
+    for (auto const& d : said) diagnostics.push_back(as_json(d)), warnings += d.severity == config::severity::warning;
+    for (auto const& s : seen.sources) sources.push_back({{"name", s.name}, {"type", s.type}, {"version", s.version}});
+    nlohmann::ordered_json out{{"weir", version},
+                               {"valid", code == exit_code::done},
+                               {"exit_code", code},
+                               {"error_count", said.size() - warnings},
+                               {"warning_count", warnings},
+                               {"diagnostics", std::move(diagnostics)}};
+    if (code == exit_code::done) {
+      out["file"] = ready.settings.file.string();
+      out["profile"] = ready.settings.profile.name;
+      out["stages"] = stages;
+    }
+    if (!seen.netbox_version.empty())
+      out["netbox"] = {{"url", seen.netbox_url}, {"version", seen.netbox_version}}, out["sources"] = std::move(sources);
+    std::cout << out.dump(2) << "\n";
+    return code;
+  }
+  for (auto const& d : said) print(d);
+  if (code != exit_code::done) return code;
+  if (!args.no_network) {
+    std::cout << "NetBox " << seen.netbox_version << " at " << seen.netbox_url << "\n";
+    for (auto const& s : seen.sources) std::cout << "source " << s.name << ": " << s.type << " " << s.version << "\n";
+  }
   std::cout << ready.settings.file.string() << " is valid: profile " << ready.settings.profile.name << ", "
             << ready.settings.sources.size() << " source" << (ready.settings.sources.size() == 1 ? "" : "s")
             << ", stages " << base::join(stages) << "\n";

@@ -417,13 +417,7 @@ int show(store::journal const& journal, arguments const& args) {
 // The folder with the journal; nothing if it could not be found out, which has been said then.
 std::optional<fs::path> state_folder(arguments const& args) {
   if (!args.state_dir.empty()) return fs::path(args.state_dir);
-  auto const environment = config::current_environment();
-  auto const where = find_places(environment);
-  config::load_options load;
-  load.file = config_file(args.config_file, environment);
-  load.profile_path = where.profiles;
-  load.default_plugin_path = where.plugins;
-  load.environment = environment;
+  auto load = reading(args);
   load.need_secrets = false;
   auto loaded = config::load(load);
   for (auto const& e : loaded.errors) std::cerr << config::render(e) << "\n";

@@ -46,14 +46,22 @@ places find_places(std::map<std::string, std::string> const& environment) {
   return out;
 }
 
-fs::path config_file(std::string const& given, std::map<std::string, std::string> const& environment) {
-  if (!given.empty()) return given;
+config_files find_config_files(std::string const& given, std::map<std::string, std::string> const& environment) {
   auto home = value(environment, "XDG_CONFIG_HOME");
   if (home.empty() && !value(environment, "HOME").empty()) home = value(environment, "HOME") + "/.config";
+  fs::path const system = "/etc/weir/config.yaml";
+  std::vector<fs::path> found;
   std::error_code ignored;
+  if (!given.empty()) found.emplace_back(given);
   if (!home.empty() && fs::exists(fs::path(home) / "weir" / "config.yaml", ignored))
-    return fs::path(home) / "weir" / "config.yaml";
-  return "/etc/weir/config.yaml";
+    found.push_back(fs::path(home) / "weir" / "config.yaml");
+  if (fs::exists(system, ignored)) found.push_back(system);
+  if (found.empty()) return {system, {}};
+  return {found.front(), {found.begin() + 1, found.end()}};
+}
+
+fs::path config_file(std::string const& given, std::map<std::string, std::string> const& environment) {
+  return find_config_files(given, environment).file;
 }
 
 }  // namespace weir::cli

@@ -16,7 +16,13 @@ struct places {
 };
 places find_places(std::map<std::string, std::string> const& environment);
 
-// The configuration's file: as given, else the user's, else the system's (whether it is there or not).
+// The configuration's file: as given, else the user's, else the system's (whether it is there or not). `lower`: those
+// that are read below it, the higher ones first.
+struct config_files {
+  std::filesystem::path file;
+  std::vector<std::filesystem::path> lower;
+};
 std::filesystem::path config_file(std::string const& given, std::map<std::string, std::string> const& environment);
+config_files find_config_files(std::string const& given, std::map<std::string, std::string> const& environment);
 
 }  // namespace weir::cli

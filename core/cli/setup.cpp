@@ -114,57 +114,116 @@ base::result<void> choose_isolation(config::stage const& wanted, plugin::loaded_
                                : here.problems.front();
 }
 
+config::diagnostic as_diagnostic(base::error const& e) {
+  config::diagnostic d;
+  d.summary = e.what;
+  d.detail = e.hint;
+  return d;
+}
+
+// Each at the option's own place, where the configuration has it.
+std::vector<config::diagnostic> about_options(plugin::loaded_stage const& stage, config::stage const& given,
+                                              base::error const& whole) {
+  std::vector<config::diagnostic> out;
+  for (auto const& problem : plugin::find_option_problems(stage, given.options_json)) {
+    auto const& places = problem.at_key ? given.option_key_locations : given.option_locations;
+    auto const at = places.find(problem.pointer);
+    out.push_back(config::complain_at_location(at != places.end() ? at->second : given.key_location,
+                                               "stages." + given.id + ": " + problem.what, problem.hint));
+  }
+  if (out.empty()) out.push_back(config::complain_at_location(given.key_location, whole.what, whole.hint));
+  return out;
+}
+
 }  // namespace
 
-std::optional<int> prepare(arguments const& args, setup& out) {
+config::load_options reading(arguments const& args) {
   auto const environment = config::current_environment();
   auto const where = find_places(environment);
-  config::load_options load;
-  load.file = config_file(args.config_file, environment);
-  load.profile = args.profile;
-  load.profile_path = where.profiles;
-  load.default_plugin_path = where.plugins;
-  load.environment = environment;
-  auto loaded = config::load(load);
-  for (auto const& w : loaded.warnings) std::cerr << "warning: " << config::render(w) << "\n";
-  for (auto const& e : loaded.errors) std::cerr << config::render(e) << "\n";
-  if (!loaded.value || !loaded.errors.empty()) return exit_code::configuration;
-  out.settings = std::move(*loaded.value);
-  if (auto ok = base::log::configure(log_settings(args, out.settings.logging)); !ok) {
-    complain(ok.error());
-    return exit_code::of(ok.error().code);
+  auto const files = find_config_files(args.config_file, environment);
+  config::load_options out;
+  out.file = files.file;
+  out.lower_files = files.lower;
+  out.profile = args.profile;
+  out.profile_path = where.profiles;
+  out.default_plugin_path = where.plugins;
+  out.environment = environment;
+  out.serving = args.what == arguments::command::serve;
+  for (auto const& text : args.settings) {
+    auto const equals = text.find('=');
+    out.flags.push_back({"--set", text.substr(0, equals), equals == std::string::npos ? "" : text.substr(equals + 1)});
+  }
+  if (!args.listen.empty()) out.flags.push_back({"--listen", "serve.listen", args.listen});
+  return out;
+}
+
+void print(config::diagnostic const& d) {
+  bool const plain = d.file.empty() && d.source_line.empty();
+  if (plain && d.severity == config::severity::error)
+    complain(base::fail(d.summary, d.detail));
+  else
+    std::cerr << config::render(d) << "\n";
+}
+
+std::optional<int> prepare(arguments const& args, setup& out) {
+  std::vector<config::diagnostic> said;
+  auto const code = prepare(args, out, said);
+  for (auto const& d : said) print(d);
+  return code;
+}
+
+std::optional<int> prepare(arguments const& args, setup& out, std::vector<config::diagnostic>& said) {
+  auto const complain = [&](base::error const& e) { said.push_back(as_diagnostic(e)); };
+  auto loaded = config::load(reading(args));
+  said.insert(said.end(), loaded.warnings.begin(), loaded.warnings.end());
+  said.insert(said.end(), loaded.errors.begin(), loaded.errors.end());
+  // What is not wrong is looked at, too, so that everything is said at once.
+  bool wrong = !loaded.value;
+  if (wrong && (!loaded.rest || loaded.rest->plugin_path.empty())) return exit_code::configuration;
+  out.settings = std::move(wrong ? *loaded.rest : *loaded.value);
+  if (!wrong) {
+    if (auto ok = base::log::configure(log_settings(args, out.settings.logging)); !ok) {
+      complain(ok.error());
+      return exit_code::of(ok.error().code);
+    }
   }
 
   auto plugins = find_plugins(out.settings.plugin_path);
   bool const runs = args.what == arguments::command::sync || args.what == arguments::command::resume ||
-                    args.what == arguments::command::plan;
+                    args.what == arguments::command::plan || args.what == arguments::command::doctor ||
+                    args.what == arguments::command::serve;
   auto const known = ids(plugins.stages);
-  bool wrong = false;
   if (runs && !known.empty()) {
     out.options.refused = plugins.problems;
   } else {
     for (auto const& p : plugins.problems) complain(p);
-    wrong = !plugins.problems.empty();
+    wrong = wrong || !plugins.problems.empty();
   }
-  if (known.empty() && !wrong) {
+  if (known.empty() && plugins.problems.empty()) {
     std::vector<std::string> paths;
     for (auto const& p : out.settings.plugin_path) paths.push_back(p.string());
-    complain(base::fail(base::error_code::config, "no stage plugin was found in " + base::join(paths),
-                        "set plugin_path, or WEIR_STAGE_PATH"));
+    auto const none = "no stage plugin was found in " + base::join(paths);
+    if (out.settings.plugin_path_location.empty())
+      complain(base::fail(base::error_code::config, none, "set plugin_path, or WEIR_STAGE_PATH"));
+    else
+      said.push_back(config::complain_at_location(out.settings.plugin_path_location, none,
+                                                  "without plugin_path weir looks beside itself"));
     wrong = true;
   }
+  if (known.empty()) return exit_code::configuration;
   if (out.settings.stages)
     for (auto const& s : *out.settings.stages) {
       auto const found =
           std::find_if(plugins.stages.begin(), plugins.stages.end(), [&](auto const& p) { return p.id == s.id; });
       if (found == plugins.stages.end()) {
-        auto e = unknown(base::error_code::config, "stage", s.id, known, s.location);
+        auto e = unknown(base::error_code::config, "stage", s.id, known, "");
         if (!out.options.refused.empty()) {  // it may well be in a plugin that was refused
+          e.what = s.location + ": " + e.what;
           e.hint = "a plugin was refused, which may be the one that has it";
           out.options.refused.push_back(std::move(e));
           continue;
         }
-        complain(e);
+        said.push_back(config::complain_at_location(s.key_location, e.what, e.hint));
         wrong = true;
         continue;
       }
@@ -181,10 +240,17 @@ std::optional<int> prepare(arguments const& args, setup& out) {
       if (checked) {
         out.options.stage_options[s.id] = std::move(*checked);
       } else {
-        complain(checked.error());
+        for (auto& d : about_options(*found, s, checked.error())) said.push_back(std::move(d));
         wrong = true;
       }
     }
+  for (auto const& schedule : out.settings.serve.schedules)
+    for (std::size_t i = 0; i < schedule.stages.size() && out.options.refused.empty(); ++i)
+      if (auto const& name = schedule.stages[i]; std::find(known.begin(), known.end(), name) == known.end()) {
+        auto const e = unknown(base::error_code::config, "stage", name, known, "");
+        said.push_back(config::complain_at_location(schedule.stage_locations.at(i), e.what, e.hint));
+        wrong = true;
+      }
   if (wrong) return exit_code::configuration;
 
   bool usage = false;

@@ -16,6 +16,12 @@ struct setup {
 // Prints what is wrong on stderr and returns the exit code, or fills `out`. A plugin that is refused costs a run its
 // stages and nothing else (run_options.refused); to the other commands it is a wrong configuration.
 std::optional<int> prepare(arguments const& args, setup& out);
+// The same without a word: what is wrong, and what is doubtful, goes to `said`.
+std::optional<int> prepare(arguments const& args, setup& out, std::vector<config::diagnostic>& said);
+
+// How the configuration is read for this command line: the files in their order, the environment, --set.
+config::load_options reading(arguments const& args);
+void print(config::diagnostic const& d);  // on stderr
 
 // The plugins along these paths. Those that are not weir's own are looked at, and run, in a process of their own.
 plugin::load_report find_plugins(std::vector<std::filesystem::path> const& path);

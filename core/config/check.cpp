@@ -1,9 +1,8 @@
 #include "core/config/check.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
+#include <set>
 
 #include "core/base/text.hpp"
 #include "core/config/values.hpp"
@@ -13,12 +12,6 @@ namespace {
 
 std::string join_path(std::string_view parent, std::string_view name) {
   return parent.empty() ? std::string(name) : std::string(parent) + "." + std::string(name);
-}
-
-std::string plain_number(double value) {
-  std::array<char, 64> buffer{};
-  auto const end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed).ptr;
-  return {buffer.data(), end};
 }
 
 // "token_env, token_file, token_command or token_credential" of the map at `parent`.
@@ -32,6 +25,37 @@ std::string forms_of(schema::document which, std::string_view parent, std::strin
   auto const last = names.back();
   names.pop_back();
   return base::join(names) + " or " + last;
+}
+
+std::set<std::string> words_of(std::string_view name) {
+  std::set<std::string> out;
+  for (std::size_t start = 0; start <= name.size();) {
+    auto const end = std::min(name.find_first_of("_-", start), name.size());
+    out.insert(base::lower(name.substr(start, end - start)));
+    start = end + 1;
+  }
+  return out;
+}
+
+// verify-tls for tls_verify.
+std::optional<std::string> same_words(std::string_view name, std::vector<std::string> const& known) {
+  for (auto const& one : known)
+    if (words_of(one) == words_of(name)) return one;
+  return {};
+}
+
+// What is missing, and what it may look like.
+std::string with_example(schema::key const& row) {
+  std::string out(row.help);
+  if (row.example.empty()) return out;
+  if (out.ends_with('.')) out.pop_back();
+  return out + ", such as " + std::string(row.path.substr(row.path.rfind('.') + 1)) + ": " + std::string(row.example);
+}
+
+// A URL's example is the key's own.
+std::string url_hint(schema::key const& row, std::string const& hint) {
+  if (hint != "such as https://netbox.example" || row.example.empty()) return hint;
+  return "such as " + std::string(row.example);
 }
 
 }  // namespace
@@ -96,11 +120,19 @@ checker::checker(yaml::document const& doc, schema::document which, std::vector<
     bool const empty = resolve(doc_.root).is == scalar::kind::null;
     errors_.push_back(
         doc_.complain(empty ? yaml::mark{} : doc_.root.at,
-                      empty ? "the file is empty" : "the file must be a map of keys, is " + describe(doc_.root)));
+                      empty ? "the file is empty" : "the file must be a map of keys, is " + describe(doc_.root),
+                      empty && which_ == schema::document::configuration
+                          ? "it needs netbox and sources at least; weir config explain lists all keys"
+                          : ""));
     bad_.insert(&doc_.root);
     return;
   }
+  if (auto const* allow = doc_.root.find("allow_inline_secrets")) inline_secrets_ = resolve(*allow).boolean;
   check_children(root());
+}
+
+bool checker::from_file(yaml::mark at) const {
+  return at.file >= doc_.files.size() || doc_.files[at.file].is == yaml::text_source::kind::file;
 }
 
 diagnostic checker::about(view const& v, std::string summary, std::string detail, show how) const {
@@ -126,7 +158,12 @@ void checker::complain_at(yaml::mark at, std::string summary, std::string detail
 }
 
 std::string checker::location(yaml::mark at) const {
-  return doc_.file + ":" + std::to_string(at.line) + ":" + std::to_string(at.column);
+  if (!from_file(at)) return doc_.origin(at);
+  return doc_.origin(at) + ":" + std::to_string(at.column);
+}
+
+bool checker::in_profile(std::string_view name) const {
+  return which_ == schema::document::configuration && schema::find(schema::document::profile, name) != nullptr;
 }
 
 void checker::unknown(view const& parent, yaml::node const& child) {
@@ -138,9 +175,14 @@ void checker::unknown(view const& parent, yaml::node const& child) {
   if (auto const near = base::nearest(child.key, known)) {
     detail = "did you mean '" + *near + "'?";
   } else if (schema::find(which_, child.key) != nullptr) {
-    detail = "write it nested, one level for each '.'";
-  } else if (auto const homes = schema::homes(which_, child.key); !homes.empty()) {
-    detail = "it belongs under " + base::join(homes, " or ");
+    detail = child.key.find('.') != std::string::npos ? "write it nested, one level for each '.'"
+                                                      : "it belongs at the top: is it indented by mistake?";
+  } else if (auto const same = same_words(child.key, known)) {
+    detail = "did you mean '" + *same + "'?";
+  } else if (auto const homes = schema::homes(which_, child.key); !homes.empty() || in_profile(child.key)) {
+    if (!homes.empty()) detail = "it belongs under " + base::join(homes, " or ");
+    if (in_profile(child.key))
+      detail += std::string(homes.empty() ? "it belongs in" : ", or in") + " a profile: a file of its own, which 'profile' names";
   } else {
     detail = "known here: " + base::join(known);
   }
@@ -170,7 +212,7 @@ void checker::check_children(view const& v) {
   for (auto const& name : schema::children(which_, pattern)) {
     auto const below = v[name];
     if (below.key() == nullptr || !below.key()->required || below.node() != nullptr) continue;
-    complain_at_key(v, below.path() + " is missing", std::string(below.key()->help));
+    complain_at_key(v, below.path() + " is missing", with_example(*below.key()));
   }
 }
 
@@ -193,7 +235,7 @@ void checker::check_list(view const& v) {
     } else if (url) {
       if (auto const ok = normal_url(child.text); !ok) {
         bool const hide = child.text.find('@') != std::string::npos;
-        errors_.push_back(doc_.complain(child.at, shown + " " + ok.error().what, ok.error().hint,
+        errors_.push_back(doc_.complain(child.at, shown + " " + ok.error().what, url_hint(*v.key(), ok.error().hint),
                                         hide ? show::up_to_value : show::all));
         bad_.insert(&child);
       }
@@ -247,10 +289,17 @@ void checker::check(view const& v) {
   bool const hide = !row.secret.empty();
   auto const how = hide ? show::up_to_value : show::all;
 
-  if (row.type == type::inline_secret) {
+  if (row.type == type::inline_secret && !inline_secrets_ && from_file(n.at)) {
     auto const parent = row.path.substr(0, row.path.rfind('.'));
-    complain(v, v.path() + " may not stand in the file", "use " + forms_of(which_, parent, row.secret),
+    complain(v, v.path() + " may not stand in the file", "use " + forms_of(which_, parent, row.secret) + "; or say allow_inline_secrets: true",
              show::up_to_value);
+    return;
+  }
+  if (row.type == type::inline_secret) {
+    if (value.is == kind::null || value.is == kind::list || value.is == kind::map || n.text.empty())
+      complain(v, v.path() + " must be text, is " + (n.text.empty() && value.is == kind::text ? "empty" : describe(n)), "", how);
+    else if (n.plain && value.is != kind::text)
+      complain(v, v.path() + " must be text, is something else", "put it in quotes", how);
     return;
   }
   if (row.type == type::options) {
@@ -273,7 +322,8 @@ void checker::check(view const& v) {
     case type::named_map:
       if (value.is != kind::map) {
         std::string detail(row.help);
-        if (row.path == "stages" && value.is == kind::list) detail = "write each as 'name: {}'";
+        if (row.type == type::named_map && value.is == kind::list)
+          detail = row.path == "stages" ? "write each as 'name: {}'" : "write each as 'name: {…}', with a name of your own";
         if (row.path == "stages" && value.is == kind::null) detail = "leave the key out to run every stage";
         return wrong(std::move(detail));
       }
@@ -296,7 +346,7 @@ void checker::check(view const& v) {
         return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
       return check_range(v, value.number, base::shorten(n.text, 40));
     case type::boolean:
-      if (value.is != kind::boolean) return wrong("YAML 1.2 knows true and false, without quotes");
+      if (value.is != kind::boolean) return wrong("write true or false, without quotes: yes and no are text in YAML 1.2");
       return;
     case type::integer:
     case type::integer_or_map:
@@ -328,7 +378,7 @@ void checker::check(view const& v) {
   if (n.text.empty()) return complain(v, v.path() + " is empty", std::string(row.help));
   if (row.type == type::url) {
     if (auto const ok = normal_url(n.text); !ok)
-      complain(v, v.path() + " " + ok.error().what, ok.error().hint,
+      complain(v, v.path() + " " + ok.error().what, url_hint(row, ok.error().hint),
                n.text.find('@') != std::string::npos ? show::up_to_value : how);
   } else if (row.type == type::fingerprint) {
     if (!normal_fingerprint(n.text))
@@ -336,7 +386,9 @@ void checker::check(view const& v) {
                "openssl x509 -noout -fingerprint -sha256 -in certificate.pem prints it");
   } else if (!row.allowed.empty() && std::find(row.allowed.begin(), row.allowed.end(), n.text) == row.allowed.end()) {
     std::vector<std::string> const allowed(row.allowed.begin(), row.allowed.end());
-    auto const near = base::nearest(n.text, allowed);
+    auto near = base::nearest(n.text, allowed);
+    for (auto const& one : allowed)
+      if (!near && one.size() > 2 && base::lower(n.text).starts_with(one)) near = one;  // "warning" for warn
     complain(v, v.path() + " must be " + base::join(allowed, " or ") + ", is '" + base::shorten(n.text, 60) + "'",
              near ? "did you mean '" + *near + "'?" : "");
   }

@@ -51,6 +51,8 @@ class checker {
   view root() const { return {this, &doc_.root, "", ""}; }
   schema::document which() const { return which_; }
   bool bad(yaml::node const* n) const { return bad_.contains(n); }
+  // Whether that value came by a variable or an option.
+  bool from_file(yaml::mark at) const;
 
   using show = yaml::document::show;
   // A complaint about the value at `v` (its key if it has none); the value counts as wrong from now on.
@@ -60,6 +62,7 @@ class checker {
   void complain_at(yaml::mark at, std::string summary, std::string detail = {});
   diagnostic about(view const& v, std::string summary, std::string detail = {}, show how = show::all) const;
   std::string location(yaml::mark at) const;
+  yaml::document const& document() const { return doc_; }
 
  private:
   void check(view const& v);
@@ -69,11 +72,13 @@ class checker {
   void check_pair(view const& v);
   void check_range(view const& v, double value, std::string const& is);
   void unknown(view const& parent, yaml::node const& child);
+  bool in_profile(std::string_view name) const;
 
   yaml::document const& doc_;
   schema::document which_;
   std::vector<diagnostic>& errors_;
   std::set<yaml::node const*> bad_;
+  bool inline_secrets_ = false;  // allow_inline_secrets
 };
 
 }  // namespace weir::config

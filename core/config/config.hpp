@@ -34,6 +34,7 @@ struct profile {
   milliseconds request_timeout{120000};  // a whole request
   milliseconds connect_timeout{10000};
   std::vector<std::string> overrides;  // "batch.size 5 (PROXBOX_BACKUP_BATCH_SIZE)": what the environment changed
+  std::map<std::string, std::string> origins;  // "batch.size": "profile conservative.yaml:7"; absent: built-in
 };
 
 struct tls {
@@ -93,8 +94,9 @@ struct stage {
   std::string id;
   std::string options_json = "{}";
   std::string location;  // "file:line:column" of its options, for error messages
-  std::map<std::string, std::string>
-      option_locations;              // the same for each option, by JSON pointer ("/include_templates")
+  std::string key_location;      // the same of its name
+  // The same for each option, by JSON pointer ("/include_templates"): of its value, and of its name.
+  std::map<std::string, std::string> option_locations, option_key_locations;
   std::vector<std::string> sources;  // by name; empty: all of the type that it reads
   stage_isolation isolation = stage_isolation::automatic;
   stage_limits limits;
@@ -121,6 +123,7 @@ struct schedule {
   milliseconds jitter{0};                    // at most so much later, drawn anew each time
   bool plan_only = false;                    // command: plan
   std::vector<std::string> sources, stages;  // empty: all
+  std::vector<std::string> stage_locations;  // "file:line:column" of each of `stages`
   std::optional<milliseconds> max_duration;
 };
 
@@ -138,6 +141,7 @@ struct configuration {
   std::vector<source> sources;
   std::optional<std::vector<stage>> stages;  // absent: every stage of every plugin found
   std::vector<std::filesystem::path> plugin_path;
+  std::string plugin_path_location;  // "file:line:column"; empty: the default
   std::filesystem::path state_dir;
   bool observe_only = false;     // throttle.mode: observe
   std::size_t max_deletes = 10;  // per kind and run, or max_deletes_percent of what is ours there, the larger
@@ -161,24 +165,49 @@ struct diagnostic {
 // The form of CONVENTIONS: "error: …\n  --> file:line:column\n   |\n14 | …\n   |   ^^^ detail".
 std::string render(diagnostic const& d);
 
+// One setting of the command line, over everything else.
+struct flag {
+  std::string name;        // "--set", "--listen"
+  std::string key, value;  // "netbox.url"; the value as YAML, or as it stands where the key takes text
+};
+
+// One value as it holds. Secrets are never in it.
+struct setting {
+  std::string key;     // "sources.pve-a.urls"; of the profile "batch.size"
+  std::string value;   // as YAML, in one line
+  std::string json;    // the same as JSON
+  std::string origin;  // "/etc/weir/config.yaml:12", "environment WEIR_STATE_DIR", "--set", "profile mine.yaml:3", "built-in"
+  bool built_in = false;
+};
+
 struct load_options {
   std::filesystem::path file;                       // the configuration's file
+  std::vector<std::filesystem::path> lower_files;   // read below it, the higher ones first; they are there
   std::optional<std::string> profile;               // --profile: a shipped one's name or a path; wins over the file
   std::vector<std::filesystem::path> profile_path;  // where shipped profiles are looked for
   std::vector<std::filesystem::path> default_plugin_path;
-  std::map<std::string, std::string> environment;  // PROXBOX_…, XDG_…, and what *_env names
+  std::map<std::string, std::string> environment;  // WEIR_…, PROXBOX_…, XDG_…, and what *_env names
+  std::vector<flag> flags;                         // the last one wins
   bool need_secrets = true;                        // validate --no-network still reads them
+  bool serving = false;                            // the service's own token is read, too
+  bool list_settings = false;                      // fill load_outcome.settings
   bool use_files = true;  // false: look at no file (fuzzing): built-in profile, no secrets, ca_file is not checked
 };
 
 struct load_outcome {
   std::optional<configuration> value;  // absent if there is an error
+  std::optional<configuration> rest;   // then: what is not wrong, to look for further errors in
   std::vector<diagnostic> errors;      // all of them, not only the first
   std::vector<diagnostic> warnings;
+  std::vector<std::filesystem::path> files;  // that were read, the highest first
+  std::vector<setting> settings;
 };
 load_outcome load(load_options const& options);
 // The same for text already read; `name` stands for the file in messages, and its folder is where relative paths start.
 load_outcome load_text(std::string_view text, std::string const& name, load_options const& options);
+
+// A complaint about what stands at "file:line:column", with the line as the file has it.
+diagnostic complain_at_location(std::string const& location, std::string summary, std::string detail);
 
 // Every profile found in `path`, by name; files that do not parse are in `errors`.
 std::vector<profile> list_profiles(std::vector<std::filesystem::path> const& path, std::vector<diagnostic>& errors);

@@ -9,6 +9,7 @@
 
 #include "core/base/text.hpp"
 #include "core/config/check.hpp"
+#include "core/config/layers.hpp"
 #include "core/config/values.hpp"
 
 namespace weir::config {
@@ -19,23 +20,31 @@ using std::chrono::milliseconds;
 
 milliseconds whole_seconds(double seconds) { return milliseconds(std::llround(seconds * 1000)); }
 
-// Takes over what the file says; what it leaves out stays as in the profile it extends.
-void lay_over(view const& v, profile& p) {
-  auto const size = [](view const& from, std::size_t& to) {
-    if (from.present()) to = static_cast<std::size_t>(from.integer());
+// Takes over what the document says; what it leaves out stays as in the profile it extends.
+void lay_over(checker const& check, profile& p) {
+  auto const v = check.root();
+  auto const given = [&](view const& from) {
+    if (!from.present()) return false;
+    auto const at = from.node()->at;
+    auto const origin = check.document().origin(at);
+    p.origins[from.path()] = check.from_file(at) ? "profile " + fs::path(origin).filename().string() : origin;
+    return true;
   };
-  auto const ms = [](view const& from, milliseconds& to) {
-    if (from.present()) to = milliseconds(from.integer());
+  auto const size = [&](view const& from, std::size_t& to) {
+    if (given(from)) to = static_cast<std::size_t>(from.integer());
   };
-  auto const seconds = [](view const& from, milliseconds& to) {
-    if (from.present()) to = whole_seconds(from.number());
+  auto const ms = [&](view const& from, milliseconds& to) {
+    if (given(from)) to = milliseconds(from.integer());
   };
-  if (v["description"].present()) p.description = v["description"].text();
+  auto const seconds = [&](view const& from, milliseconds& to) {
+    if (given(from)) to = whole_seconds(from.number());
+  };
+  if (given(v["description"])) p.description = v["description"].text();
   size(v["batch"]["size"], p.batch_size);
   ms(v["batch"]["delay_ms"], p.batch_delay);
   size(v["batch"]["objects_per_request"], p.objects_per_request);
   size(v["max_in_flight"], p.max_in_flight);
-  if (v["requests_per_second"].present()) p.requests_per_second = v["requests_per_second"].number();
+  if (given(v["requests_per_second"])) p.requests_per_second = v["requests_per_second"].number();
   size(v["retry"]["max_attempts"], p.max_attempts);
   ms(v["retry"]["base_ms"], p.backoff_base);
   ms(v["retry"]["cap_ms"], p.backoff_cap);
@@ -44,9 +53,9 @@ void lay_over(view const& v, profile& p) {
   seconds(v["timeouts"]["connect_s"], p.connect_timeout);
 }
 
-void check_backoff(checker& check, view const& v, profile const& p) {
+void check_backoff(checker& check, profile const& p) {
   if (p.backoff_cap >= p.backoff_base) return;
-  auto const retry = v["retry"];
+  auto const retry = check.root()["retry"];
   auto const& at = retry["cap_ms"].present() ? retry["cap_ms"] : retry["base_ms"];
   if (!at.present()) return;
   check.complain(at, "retry.cap_ms (" + std::to_string(p.backoff_cap.count()) + ") is below retry.base_ms (" +
@@ -129,8 +138,8 @@ class finder {
       if (!found) return {};
       p = *found;
     }
-    lay_over(check.root(), p);
-    check_backoff(check, check.root(), p);
+    lay_over(check, p);
+    check_backoff(check, p);
     p.name = file.stem().string();
     p.file = file;
     return errors_.size() == before ? std::optional(std::move(p)) : std::nullopt;
@@ -172,8 +181,8 @@ profile read_profile(std::string_view text, std::string const& file, profile bas
   errors.insert(errors.end(), doc.errors.begin(), doc.errors.end());
   if (!doc.usable) return base;
   checker check(doc, schema::document::profile, errors);
-  lay_over(check.root(), base);
-  check_backoff(check, check.root(), base);
+  lay_over(check, base);
+  check_backoff(check, base);
   return base;
 }
 
@@ -201,49 +210,61 @@ std::vector<profile> list_profiles(std::vector<fs::path> const& path, std::vecto
   return out;
 }
 
-void apply_environment(profile& p, std::map<std::string, std::string> const& environment, load_outcome& out) {
-  for (auto const& row : schema::keys()) {
-    if (row.environment.empty() || row.in != schema::document::profile) continue;
-    auto const found = environment.find(std::string(row.environment));
-    if (found == environment.end() || found->second.empty()) continue;
-    auto const& name = found->first;
-    yaml::node n;
-    n.is = yaml::node::form::scalar;
-    n.text = found->second;
-    auto const value = resolve(n);
-    auto const low = static_cast<long long>(row.min), high = static_cast<long long>(row.max);
-    diagnostic d;
-    d.file = "environment";
-    if (value.is != scalar::kind::integer || value.integer < low || value.integer > high) {
-      d.summary = name + " must be a whole number between " + std::to_string(low) + " and " + std::to_string(high) +
-                  ", is '" + base::shorten(found->second, 40) + "'";
-      d.detail = std::string(row.help);
-      out.errors.push_back(std::move(d));
-      continue;
-    }
-    long long before = 0;
-    bool beyond = false;
-    if (row.path == "batch.size") {
-      before = static_cast<long long>(p.batch_size);
-      beyond = value.integer > before;
-      p.batch_size = static_cast<std::size_t>(value.integer);
-    } else if (row.path == "batch.delay_ms") {
-      before = p.batch_delay.count();
-      beyond = value.integer < before;  // a shorter pause is the harder work
-      p.batch_delay = milliseconds(value.integer);
-    } else {
-      before = static_cast<long long>(p.max_in_flight);
-      beyond = value.integer > before;
-      p.max_in_flight = static_cast<std::size_t>(value.integer);
-    }
-    p.overrides.push_back(std::string(row.path) + " " + std::to_string(value.integer) + " (" + name + ")");
+std::vector<profile_value> values_of(profile const& p) {
+  auto const s = [](milliseconds t) { return static_cast<double>(t.count()) / 1000; };
+  return {{"batch.size", static_cast<double>(p.batch_size)},
+          {"batch.delay_ms", static_cast<double>(p.batch_delay.count())},
+          {"batch.objects_per_request", static_cast<double>(p.objects_per_request)},
+          {"max_in_flight", static_cast<double>(p.max_in_flight)},
+          {"requests_per_second", p.requests_per_second},
+          {"retry.max_attempts", static_cast<double>(p.max_attempts)},
+          {"retry.base_ms", static_cast<double>(p.backoff_base.count())},
+          {"retry.cap_ms", static_cast<double>(p.backoff_cap.count())},
+          {"retry.max_outage_s", s(p.max_outage)},
+          {"timeouts.request_s", s(p.request_timeout)},
+          {"timeouts.connect_s", s(p.connect_timeout)}};
+}
+
+void apply_environment(profile& p, load_options const& options, load_outcome& out) {
+  yaml::document doc;
+  doc.file = p.file.string();
+  doc.root.is = yaml::node::form::map;
+  overlay(doc, schema::document::profile, options, out.errors, out.warnings);
+  if (doc.root.children.empty()) return;
+  auto const before = out.errors.size();
+  checker check(doc, schema::document::profile, out.errors);
+  if (out.errors.size() > before) return;
+  auto const was = values_of(p);
+  lay_over(check, p);
+  check_backoff(check, p);
+  auto const is = values_of(p);
+  for (std::size_t i = 0; i < is.size(); ++i) {
+    auto const path = is[i].path;
+    auto const dot = path.find('.');
+    auto const v = dot == path.npos ? check.root()[path] : check.root()[path.substr(0, dot)][path.substr(dot + 1)];
+    if (!v.present()) continue;
+    auto name = doc.origin(v.node()->at);
+    if (name.starts_with("environment ")) name.erase(0, name.find(' ') + 1);
+    p.overrides.push_back(std::string(path) + " " + plain_number(is[i].value) + " (" + name + ")");
+    // A shorter pause is the harder work.
+    bool const beyond = path == "batch.delay_ms" ? is[i].value < was[i].value
+                                                 : (path.starts_with("batch.") || path == "max_in_flight" ||
+                                                    path == "requests_per_second") &&
+                                                       is[i].value > was[i].value;
     if (!beyond) continue;
+    auto d = check.about(v, name + " sets " + std::string(path) + " to " + plain_number(is[i].value) + ", beyond the " +
+                                plain_number(was[i].value) + " of the profile " + p.name,
+                         "it is honoured; " + std::string(name.starts_with("--") ? "leave it out" : "unset it") +
+                             " to keep the profile's promise to NetBox's database");
     d.severity = severity::warning;
-    d.summary = name + " sets " + std::string(row.path) + " to " + std::to_string(value.integer) + ", beyond the " +
-                std::to_string(before) + " of the profile " + p.name;
-    d.detail = "it is honoured; unset it to keep the profile's promise to NetBox's database";
     out.warnings.push_back(std::move(d));
   }
+}
+
+void apply_environment(profile& p, std::map<std::string, std::string> const& environment, load_outcome& out) {
+  load_options options;
+  options.environment = environment;
+  apply_environment(p, options, out);
 }
 
 }  // namespace weir::config

@@ -18,7 +18,16 @@ std::optional<profile> find_profile(std::string const& reference, std::filesyste
 // One profile's text laid over `base`, whatever it says it extends (fuzzing, editors).
 profile read_profile(std::string_view text, std::string const& file, profile base, std::vector<diagnostic>& errors);
 
-// PROXBOX_… of the environment, honoured as the operator's own words, with a warning where they go beyond the profile.
+// Every number of a profile, in the table's order.
+struct profile_value {
+  std::string_view path;
+  double value;
+};
+std::vector<profile_value> values_of(profile const& p);
+
+// What environment and flags say, honoured as the operator's own words, with a warning where they go beyond the profile.
+void apply_environment(profile& p, load_options const& options, load_outcome& out);
+// The environment alone.
 void apply_environment(profile& p, std::map<std::string, std::string> const& environment, load_outcome& out);
 
 // A whole file as text, at most yaml::max_bytes and one byte more.

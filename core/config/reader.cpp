@@ -3,12 +3,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <tuple>
 
 #include "core/base/text.hpp"
 #include "core/config/check.hpp"
 #include "core/config/config.hpp"
+#include "core/config/cron.hpp"
+#include "core/config/layers.hpp"
 #include "core/config/profiles.hpp"
 #include "core/config/secrets.hpp"
+#include "core/config/show.hpp"
 #include "core/config/values.hpp"
 
 namespace weir::config {
@@ -22,8 +28,9 @@ class reader {
   reader(yaml::document const& doc, load_options const& options, load_outcome& out)
       : options_(options),
         out_(out),
-        check_(doc, schema::document::configuration, out.errors),
-        folder_(fs::absolute(doc.file).parent_path()) {}
+        check_(doc, schema::document::configuration, out.errors) {}
+
+  checker const& check() const { return check_; }
 
   configuration read(fs::path file) {
     auto const root = check_.root();
@@ -33,14 +40,15 @@ class reader {
     if (auto const netbox = root["netbox"]; netbox.present()) read_netbox(netbox, c.netbox);
     for (auto const& source : root["sources"].children()) c.sources.push_back(read_source(source));
     if (root["stages"].present()) c.stages = read_stages(root["stages"], root["sources"]);
-    read_plugin_path(root["plugin_path"], c.plugin_path);
+    read_plugin_path(root["plugin_path"], c.plugin_path, c.plugin_path_location);
     read_state_dir(root["state_dir"], c.state_dir);
     read_max_deletes(root["max_deletes"], c);
     read_logging(root["log"], c.logging);
     if (auto const textfile = path_of(root["metrics"]["textfile"])) c.metrics.textfile = *textfile;
+    check_place(root["metrics"]["textfile"], c.metrics.textfile);
     if (root["metrics"]["pushgateway"].present())
       c.metrics.pushgateway = *normal_url(root["metrics"]["pushgateway"].text(), true);
-    if (auto const serve = root["serve"]; serve.present()) read_serve(serve, c.serve);
+    if (auto const serve = root["serve"]; serve.present()) read_serve(serve, root["sources"], c.serve);
     c.observe_only = root["throttle"]["mode"].present() && root["throttle"]["mode"].text() == "observe";
     return c;
   }
@@ -56,7 +64,7 @@ class reader {
     auto const reference = options_.profile.value_or(v.text());
     if (!options_.use_files) {
       p.name = reference;
-      apply_environment(p, options_.environment, out_);
+      apply_environment(p, options_, out_);
       return;
     }
     // The key is there but wrong: that is reported, and the default is not what was meant.
@@ -70,23 +78,36 @@ class reader {
       out_.errors.push_back(std::move(d));
     };
     // A path on the command line starts where the user stands, one in the file where the file is.
-    auto const start = options_.profile ? fs::current_path() : folder_;
+    auto const start = options_.profile || !v.present() ? fs::current_path() : folder_of(v);
     if (auto found = find_profile(reference, start, options_, out_.errors, complain)) {
       p = std::move(*found);
-      apply_environment(p, options_.environment, out_);
+      apply_environment(p, options_, out_);
     }
   }
 
+  fs::path folder_of(view const& v) const { return config::folder_of(check_.document(), v.node()->at); }
+
   std::optional<fs::path> path_of(view const& v) {
     if (!v.present()) return {};
-    auto found = resolve_path(v.text(), folder_, options_.environment);
+    auto found = resolve_path(v.text(), folder_of(v), options_.environment);
     if (found) return *found;
     check_.complain(v, v.path() + " " + found.error().what, found.error().hint);
     return {};
   }
 
-  // The one key of several forms that gives the secret; none is an error only if `needed`.
-  base::secret read_secret(view const& owner, std::string_view secret, std::string_view needed) {
+  // A file that weir is to write: a folder that is missing today may be there tomorrow.
+  void check_place(view const& v, fs::path const& file) {
+    if (!v.present() || file.empty() || !options_.use_files) return;
+    std::error_code ignored;
+    if (fs::is_directory(file, ignored))
+      check_.complain(v, v.path() + ": " + file.string() + " is a folder", "name a file in it");
+    else if (!fs::is_directory(file.parent_path(), ignored))
+      warn(v, v.path() + ": the folder " + file.parent_path().string() + " does not exist", "make it before weir runs");
+  }
+
+  // The one key of several forms that gives the secret; none is an error only if `needed`. `wanted`: whether the
+  // secret itself is, or only that it is given rightly.
+  base::secret read_secret(view const& owner, std::string_view secret, std::string_view needed, bool wanted = true) {
     std::vector<view> given;
     std::vector<std::string> names;
     bool refused = false;  // one form is there but wrong, or the secret stands in the file: reported already
@@ -112,12 +133,37 @@ class reader {
         check_.complain_at_key(owner, owner.path() + " " + std::string(needed), "one of " + base::join(names));
       return {};
     }
-    return refused ? base::secret() : fetch(given[0]);
+    return refused ? base::secret() : fetch(given[0], wanted);
   }
 
-  base::secret fetch(view const& v) {
+  // A secret that stands in a file: then the file must be as private as a secret's own.
+  base::secret inline_secret(view const& v) {
+    auto const at = v.node()->at;
+    auto const file = check_.document().files.at(at.file).name;
+    std::error_code failed;
+    if (options_.use_files && check_.from_file(at)) {
+      auto const mode = fs::status(file, failed).permissions();
+      if (!failed && (mode & fs::perms(077)) != fs::perms::none) {
+        char text[8];
+        std::snprintf(text, sizeof text, "%04o", static_cast<unsigned>(mode) & 07777u);
+        check_.complain(v, v.path() + " stands in a file that others than its owner can read (mode " + text + ")",
+                        "chmod 600 " + file, show::up_to_value);
+        return {};
+      }
+    }
+    auto const text = v.text();
+    if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; })) {
+      check_.complain(v, v.path() + " holds several lines or control characters",
+                      "it must hold the secret and nothing else", show::up_to_value);
+      return {};
+    }
+    return base::secret(text);
+  }
+
+  base::secret fetch(view const& v, bool wanted) {
     auto const form = v.key()->form;
     auto const text = v.text();
+    if (form.empty()) return inline_secret(v);
     if (form == "env" && (!valid_variable(text) || looks_like_token(text))) {
       check_.complain(v, v.path() + " must be the name of an environment variable",
                       looks_like_token(text) ? "this looks like the secret itself" : "letters, digits and '_'",
@@ -130,7 +176,7 @@ class reader {
       return {};
     }
     auto const file = form == "file" ? path_of(v) : std::nullopt;
-    if (!options_.need_secrets || !options_.use_files || (form == "file" && !file)) return {};
+    if (!wanted || !options_.need_secrets || !options_.use_files || (form == "file" && !file)) return {};
     auto found = form == "env"       ? secret_from_environment(text, options_.environment)
                  : form == "file"    ? secret_from_file(*file)
                  : form == "command" ? secret_from_command(text, options_.environment)
@@ -398,22 +444,15 @@ class reader {
       stage s;
       s.id = n.key;
       s.location = check_.location(n.at);
+      s.key_location = check_.location(n.key_at);
       std::optional<json_problem> problem;
       if (n.is == yaml::node::form::map) {
         // Without what is weir's own.
         auto own = n;
         std::erase_if(own.children, [&](yaml::node const& child) { return options[child.key].key() != nullptr; });
         s.options_json = to_json(own, problem);
-        locate(own, "", s.option_locations);
-        for (auto const& name : options["sources"].children()) {
-          if (sources.node() != nullptr && sources.node()->find(name.text()) == nullptr) {
-            std::vector<std::string> known;
-            for (auto const& source : sources.children()) known.push_back(source.node()->key);
-            check_.complain(name, name.path() + ": there is no source '" + base::shorten(name.text(), 60) + "'",
-                            known.empty() ? "" : "known: " + base::join(known));
-          }
-          s.sources.push_back(name.text());
-        }
+        locate(own, "", s);
+        s.sources = source_names(options["sources"], sources);
         auto const isolation = options["isolation"].text();
         s.isolation = isolation == "process" ? stage_isolation::process
                       : isolation == "none"  ? stage_isolation::none
@@ -429,7 +468,7 @@ class reader {
     return out;
   }
 
-  void locate(yaml::node const& n, std::string const& pointer, std::map<std::string, std::string>& out) const {
+  void locate(yaml::node const& n, std::string const& pointer, stage& out) const {
     for (std::size_t i = 0; i < n.children.size(); ++i) {
       auto const& child = n.children[i];
       std::string step;
@@ -437,13 +476,15 @@ class reader {
       for (char c : n.is == yaml::node::form::map ? child.key : std::to_string(i))
         step += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
       auto const below = pointer + "/" + step;
-      out.emplace(below, check_.location(child.at));
+      out.option_locations.emplace(below, check_.location(child.at));
+      if (n.is == yaml::node::form::map) out.option_key_locations.emplace(below, check_.location(child.key_at));
       locate(child, below, out);
     }
   }
 
-  void read_plugin_path(view const& v, std::vector<fs::path>& path) {
+  void read_plugin_path(view const& v, std::vector<fs::path>& path, std::string& location) {
     if (v.node() == nullptr) path = options_.default_plugin_path;
+    if (v.present()) location = check_.location(v.node()->at);
     for (auto const& folder : v.children())
       if (auto resolved = path_of(folder)) path.push_back(std::move(*resolved));
   }
@@ -483,64 +524,138 @@ class reader {
     if (v["level"].present()) l.level = v["level"].text();
     if (v["format"].present()) l.format = v["format"].text();
     if (auto const file = path_of(v["file"])) l.file = *file;
+    check_place(v["file"], l.file);
     l.max_mib = static_cast<std::size_t>(v["max_mib"].integer());
     l.keep = static_cast<std::size_t>(v["keep"].integer());
   }
 
-  void read_serve(view const& v, serve& s) {
-    s.listen = v["listen"].text();
-    s.token = read_secret(v, "token", "");
-    s.unready_after = v["unready_after"].duration();
-    for (auto const& each : v["schedules"].children()) {
-      schedule one;
-      one.name = each.node()->key;
-      one.cron = each["cron"].text();
-      one.every = each["every"].duration();
-      one.jitter = each["jitter"].duration();
-      one.plan_only = each["command"].text() == "plan";
-      for (auto const& name : each["sources"].children()) one.sources.push_back(name.text());
-      for (auto const& name : each["stages"].children()) one.stages.push_back(name.text());
-      if (each["max_duration"].present()) one.max_duration = each["max_duration"].duration();
-      s.schedules.push_back(std::move(one));
+  void read_serve(view const& v, view const& sources, serve& s) {
+    auto const listen = v["listen"];
+    s.listen = listen.text();
+    s.token = read_secret(v, "token", "", options_.serving);
+    if (auto const address = parse_listen(s.listen); !address) {
+      if (listen.present())
+        check_.complain(listen, listen.path() + " " + address.error().what + ", is '" + base::shorten(s.listen, 60) + "'",
+                        address.error().hint);
+    } else if (bool const token = any_token(v); !address->loopback && !token && listen.present()) {
+      check_.complain(listen, listen.path() + " is " + s.listen + ", which others than this machine can reach: it needs a token",
+                      "add serve.token_file or another form, or listen on 127.0.0.1");
     }
+    s.unready_after = v["unready_after"].duration();
+    for (auto const& each : v["schedules"].children()) s.schedules.push_back(read_schedule(each, sources));
+  }
+
+  static bool any_token(view const& v) {
+    for (auto const* form : {"token", "token_env", "token_file", "token_command", "token_credential"})
+      if (v[form].node() != nullptr) return true;
+    return false;
+  }
+
+  schedule read_schedule(view const& v, view const& sources) {
+    schedule one;
+    one.name = v.node()->key;
+    auto const cron = v["cron"], every = v["every"];
+    one.cron = cron.text();
+    one.every = every.duration();
+    if (cron.node() != nullptr && every.node() != nullptr)
+      check_.complain_at_key(every, cron.path() + " and every are both given", "exactly one of cron and every");
+    if (cron.node() == nullptr && every.node() == nullptr)
+      check_.complain_at_key(v, v.path() + " does not say when", "cron: '15 * * * *', or every: 15m");
+    if (cron.present())
+      if (auto const parsed = cron::parse(one.cron); !parsed)
+        check_.complain(cron, cron.path() + ": " + parsed.error().what, parsed.error().hint);
+    one.jitter = v["jitter"].duration();
+    if (every.present() && one.jitter >= one.every)
+      check_.complain(v["jitter"], v["jitter"].path() + " must be less than every: the next start would come first",
+                      "a tenth of it is enough");
+    one.plan_only = v["command"].text() == "plan";
+    one.sources = source_names(v["sources"], sources);
+    for (auto const& name : v["stages"].children()) {
+      one.stages.push_back(name.text());
+      one.stage_locations.push_back(check_.location(name.node()->at));
+    }
+    if (v["max_duration"].present()) one.max_duration = v["max_duration"].duration();
+    return one;
+  }
+
+  // Names of sources, each of which must be there.
+  std::vector<std::string> source_names(view const& v, view const& sources) {
+    std::vector<std::string> out;
+    for (auto const& name : v.children()) {
+      if (sources.node() != nullptr && sources.node()->find(name.text()) == nullptr) {
+        std::vector<std::string> known;
+        for (auto const& source : sources.children()) known.push_back(source.node()->key);
+        auto const near = base::nearest(name.text(), known);
+        check_.complain(name, name.path() + ": there is no source '" + base::shorten(name.text(), 60) + "'",
+                        near            ? "did you mean '" + *near + "'?"
+                        : known.empty() ? ""
+                                        : "known: " + base::join(known));
+      }
+      out.push_back(name.text());
+    }
+    return out;
   }
 
   load_options const& options_;
   load_outcome& out_;
   checker check_;
-  fs::path folder_;
 };
+
+load_outcome load_layers(load_options const& options, std::optional<std::string_view> text) {
+  load_outcome out;
+  auto read = read_layers(options, text);
+  out.errors = std::move(read.errors);
+  out.warnings = std::move(read.warnings);
+  out.files = std::move(read.files);
+  auto const& doc = read.doc;
+  std::optional<configuration> value;
+  if (doc.usable) {
+    reader all(doc, options, out);
+    value = all.read(options.file);
+    if (out.errors.empty() && options.list_settings) out.settings = list_settings(all.check(), *value, options);
+  }
+  // In the order of the files and their lines, whatever the order in which they were found.
+  auto const place = [&](diagnostic const& d) {
+    auto const at = std::find_if(doc.files.begin(), doc.files.end(), [&](auto const& f) { return f.name == d.file; });
+    return std::tuple(at - doc.files.begin(), d.line, d.column);
+  };
+  std::stable_sort(out.errors.begin(), out.errors.end(), [&](diagnostic const& a, diagnostic const& b) {
+    return place(a) < place(b);
+  });
+  (out.errors.empty() ? out.value : out.rest) = std::move(value);
+  return out;
+}
 
 }  // namespace
 
 load_outcome load_text(std::string_view text, std::string const& name, load_options const& options) {
-  load_outcome out;
-  auto const doc = yaml::parse(text, name);
-  out.errors = doc.errors;
-  if (!doc.usable) return out;
-  auto value = reader(doc, options, out).read(name);
-  // In the order of the file, whatever the order in which they were found.
-  std::stable_sort(out.errors.begin(), out.errors.end(), [&](diagnostic const& a, diagnostic const& b) {
-    bool const here_a = a.file == name, here_b = b.file == name;
-    if (here_a != here_b) return here_a;
-    return here_a && std::pair(a.line, a.column) < std::pair(b.line, b.column);
-  });
-  if (out.errors.empty()) out.value = std::move(value);
-  return out;
+  auto named = options;
+  named.file = name;
+  return load_layers(named, text);
 }
 
-load_outcome load(load_options const& options) {
-  if (auto const text = read_text(options.file)) {
-    return load_text(*text, options.file.string(), options);
-  } else {
-    load_outcome out;
-    diagnostic d;
-    d.file = options.file.string();
-    d.summary = text.error().what;
-    d.detail = "name the configuration with --config FILE";
-    out.errors.push_back(std::move(d));
-    return out;
+load_outcome load(load_options const& options) { return load_layers(options, std::nullopt); }
+
+diagnostic complain_at_location(std::string const& location, std::string summary, std::string detail) {
+  diagnostic d;
+  d.summary = std::move(summary);
+  d.detail = std::move(detail);
+  auto const column = location.rfind(':');
+  auto const line = column == std::string::npos || column == 0 ? column : location.rfind(':', column - 1);
+  yaml::mark at;
+  if (line != std::string::npos) {
+    at.line = static_cast<std::size_t>(std::strtoull(location.c_str() + line + 1, nullptr, 10));
+    at.column = static_cast<std::size_t>(std::strtoull(location.c_str() + column + 1, nullptr, 10));
   }
+  if (at.line == 0 || at.column == 0) {
+    d.file = location;
+    return d;
+  }
+  yaml::document doc;
+  doc.file = location.substr(0, line);
+  doc.files.push_back({doc.file});
+  if (auto const text = read_text(doc.file)) doc.files[0].lines = yaml::split_lines(*text);
+  return doc.complain(at, std::move(d.summary), std::move(d.detail));
 }
 
 }  // namespace weir::config

@@ -15,7 +15,7 @@ std::size_t characters(std::string_view text) {
 }  // namespace
 
 std::string render(diagnostic const& d) {
-  auto const number = std::to_string(d.line);
+  auto const number = d.line > 0 ? std::to_string(d.line) : std::string();
   std::size_t const gutter = std::max<std::size_t>(number.size(), 2);
   std::string const margin(gutter + 1, ' ');
   std::string out = (d.severity == severity::warning ? "warning: " : "error: ") + d.summary + "\n";
@@ -24,7 +24,7 @@ std::string render(diagnostic const& d) {
     if (d.line > 0) out += ":" + number + ":" + std::to_string(d.column);
     out += "\n";
   }
-  if (d.line == 0 || d.source_line.empty()) return d.detail.empty() ? out : out + margin + "= " + d.detail + "\n";
+  if (d.source_line.empty()) return d.detail.empty() ? out : out + margin + "= " + d.detail + "\n";
 
   // Cut a long line to a window around the caret.
   std::string_view line = d.source_line;

@@ -15,113 +15,115 @@ std::vector<key> const& table() {
   static std::vector<key> const rows = {
     {.in = configuration, .path = "profile", .type = type::text, .default_value = "conservative",
      .help = "A shipped profile's name, or a path to one: how hard NetBox may be worked."},
+    {.in = configuration, .path = "include", .type = type::path_list, .help = "Further files, laid over this one in the order of their names, such as conf.d/*.yaml.", .only_in_files = true, .example = "[conf.d/*.yaml]"},
+    {.in = configuration, .path = "allow_inline_secrets", .type = type::boolean, .default_value = "false", .help = "true: token and password may stand in files that only their owner can read."},
 
-    {.in = configuration, .path = "netbox", .type = type::map, .required = true, .help = "The NetBox to write to."},
+    {.in = configuration, .path = "netbox", .type = type::map, .required = true, .help = "The NetBox to write to: url, and a token."},
     {.in = configuration, .path = "netbox.url", .type = type::url, .required = true,
-     .help = "NetBox's address as people open it, without /api."},
-    {.in = configuration, .path = "netbox.token", .type = type::inline_secret, .secret = "token"},
-    {.in = configuration, .path = "netbox.token_env", .type = type::text, .help = "The environment variable that holds the API token (v1 or v2).", .secret = "token", .form = "env"},
-    {.in = configuration, .path = "netbox.token_file", .type = type::path, .help = "A file with the token, readable by its owner only.", .secret = "token", .form = "file"},
-    {.in = configuration, .path = "netbox.token_command", .type = type::text, .help = "A shell command that prints the token.", .secret = "token", .form = "command"},
-    {.in = configuration, .path = "netbox.token_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "token", .form = "credential"},
-    {.in = configuration, .path = "netbox.ca_file", .type = type::path, .help = "PEM file of the authority that signed NetBox's certificate."},
+     .help = "NetBox's address as people open it, without /api.", .example = "https://netbox.example"},
+    {.in = configuration, .path = "netbox.token", .type = type::inline_secret, .help = "The API token itself: only with allow_inline_secrets, or as a variable.", .secret = "token"},
+    {.in = configuration, .path = "netbox.token_env", .type = type::text, .help = "The environment variable that holds the API token (v1 or v2).", .secret = "token", .form = "env", .example = "NETBOX_TOKEN"},
+    {.in = configuration, .path = "netbox.token_file", .type = type::path, .help = "A file with the token, readable by its owner only.", .secret = "token", .form = "file", .example = "/etc/weir/netbox.token"},
+    {.in = configuration, .path = "netbox.token_command", .type = type::text, .help = "A shell command that prints the token.", .secret = "token", .form = "command", .example = "pass show netbox"},
+    {.in = configuration, .path = "netbox.token_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "token", .form = "credential", .example = "netbox-token"},
+    {.in = configuration, .path = "netbox.ca_file", .type = type::path, .help = "PEM file of the authority that signed NetBox's certificate.", .example = "/etc/ssl/private-ca.pem"},
     {.in = configuration, .path = "netbox.tls_verify", .type = type::boolean, .default_value = "true", .help = "false accepts any certificate."},
-    {.in = configuration, .path = "netbox.fingerprint", .type = type::fingerprint, .help = "SHA-256 of NetBox's certificate; replaces the check of the chain."},
+    {.in = configuration, .path = "netbox.fingerprint", .type = type::fingerprint, .help = "SHA-256 of NetBox's certificate; replaces the check of the chain.", .example = "\"AB:CD:…\""},
 
     {.in = configuration, .path = "sources", .type = type::named_map, .required = true,
-     .help = "What is read, by the name under which NetBox's objects are scoped."},
+     .help = "What is read: each cluster or service under a name of your own, by which NetBox's objects are scoped."},
     {.in = configuration, .path = "sources.*", .type = type::map, .help = "One source: for Proxmox VE one cluster or one node, else one service."},
-    {.in = configuration, .path = "sources.*.type", .type = type::text, .required = true, .allowed = {"proxmox", "rest"}, .help = "What kind of source it is."},
-    {.in = configuration, .path = "sources.*.urls", .type = type::url_list, .required = true, .help = "Addresses of one cluster or service, in order of preference."},
-    {.in = configuration, .path = "sources.*.token_id", .type = type::text, .help = "user@realm!name of an API token; its secret by token_env or another form.", .only = "proxmox"},
-    {.in = configuration, .path = "sources.*.token", .type = type::inline_secret, .secret = "token"},
-    {.in = configuration, .path = "sources.*.token_env", .type = type::text, .help = "The environment variable that holds the API token's secret.", .secret = "token", .form = "env"},
-    {.in = configuration, .path = "sources.*.token_file", .type = type::path, .help = "A file with the token's secret, readable by its owner only.", .secret = "token", .form = "file"},
-    {.in = configuration, .path = "sources.*.token_command", .type = type::text, .help = "A shell command that prints the token's secret.", .secret = "token", .form = "command"},
-    {.in = configuration, .path = "sources.*.token_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "token", .form = "credential"},
-    {.in = configuration, .path = "sources.*.username", .type = type::text, .help = "The login's name (Proxmox VE: user@realm); its password by password_env or another form."},
-    {.in = configuration, .path = "sources.*.password", .type = type::inline_secret, .secret = "password"},
-    {.in = configuration, .path = "sources.*.password_env", .type = type::text, .help = "The environment variable that holds the password.", .secret = "password", .form = "env"},
-    {.in = configuration, .path = "sources.*.password_file", .type = type::path, .help = "A file with the password, readable by its owner only.", .secret = "password", .form = "file"},
-    {.in = configuration, .path = "sources.*.password_command", .type = type::text, .help = "A shell command that prints the password.", .secret = "password", .form = "command"},
-    {.in = configuration, .path = "sources.*.password_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "password", .form = "credential"},
-    {.in = configuration, .path = "sources.*.ca_file", .type = type::path, .help = "PEM file of the authority that signed the source's certificates."},
+    {.in = configuration, .path = "sources.*.type", .type = type::text, .required = true, .allowed = {"proxmox", "rest"}, .help = "What kind of source it is.", .example = "proxmox"},
+    {.in = configuration, .path = "sources.*.urls", .type = type::url_list, .required = true, .help = "Addresses of one cluster or service, in order of preference.", .example = "[https://pve1.example:8006]"},
+    {.in = configuration, .path = "sources.*.token_id", .type = type::text, .help = "user@realm!name of an API token; its secret by token_env or another form.", .only = "proxmox", .example = "sync@pve!weir"},
+    {.in = configuration, .path = "sources.*.token", .type = type::inline_secret, .help = "The token's secret itself: only with allow_inline_secrets.", .secret = "token"},
+    {.in = configuration, .path = "sources.*.token_env", .type = type::text, .help = "The environment variable that holds the API token's secret.", .secret = "token", .form = "env", .example = "PVE_TOKEN"},
+    {.in = configuration, .path = "sources.*.token_file", .type = type::path, .help = "A file with the token's secret, readable by its owner only.", .secret = "token", .form = "file", .example = "/etc/weir/pve.token"},
+    {.in = configuration, .path = "sources.*.token_command", .type = type::text, .help = "A shell command that prints the token's secret.", .secret = "token", .form = "command", .example = "pass show pve"},
+    {.in = configuration, .path = "sources.*.token_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "token", .form = "credential", .example = "pve-token"},
+    {.in = configuration, .path = "sources.*.username", .type = type::text, .help = "The login's name (Proxmox VE: user@realm); its password by password_env or another form.", .example = "sync@pve"},
+    {.in = configuration, .path = "sources.*.password", .type = type::inline_secret, .help = "The password itself: only with allow_inline_secrets.", .secret = "password"},
+    {.in = configuration, .path = "sources.*.password_env", .type = type::text, .help = "The environment variable that holds the password.", .secret = "password", .form = "env", .example = "PVE_PASSWORD"},
+    {.in = configuration, .path = "sources.*.password_file", .type = type::path, .help = "A file with the password, readable by its owner only.", .secret = "password", .form = "file", .example = "/etc/weir/pve.password"},
+    {.in = configuration, .path = "sources.*.password_command", .type = type::text, .help = "A shell command that prints the password.", .secret = "password", .form = "command", .example = "pass show pve"},
+    {.in = configuration, .path = "sources.*.password_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "password", .form = "credential", .example = "pve-password"},
+    {.in = configuration, .path = "sources.*.ca_file", .type = type::path, .help = "PEM file of the authority that signed the source's certificates.", .example = "/etc/pve/pve-root-ca.pem"},
     {.in = configuration, .path = "sources.*.tls_verify", .type = type::boolean, .default_value = "true", .help = "false accepts any certificate."},
-    {.in = configuration, .path = "sources.*.fingerprint", .type = type::fingerprint, .help = "SHA-256 of the source's certificate; replaces the check of the chain."},
+    {.in = configuration, .path = "sources.*.fingerprint", .type = type::fingerprint, .help = "SHA-256 of the source's certificate; replaces the check of the chain.", .example = "\"AB:CD:…\""},
     {.in = configuration, .path = "sources.*.max_in_flight", .type = type::integer, .default_value = "4", .min = 1, .max = 64, .help = "Requests to this source at the same time."},
     {.in = configuration, .path = "sources.*.timeout", .type = type::duration, .default_value = "30s", .min = 100, .max = hour, .help = "How long one request to this source may take."},
     {.in = configuration, .path = "sources.*.connect_timeout", .type = type::duration, .default_value = "5s", .min = 100, .max = 5 * minute, .help = "How long a connection to this source may take to come about."},
 
     {.in = configuration, .path = "sources.*.token_header", .type = type::text, .default_value = "Authorization: Bearer", .help = "How the token is sent: 'Authorization: Bearer', or 'X-Api-Key' for the token alone.", .only = "rest"},
     {.in = configuration, .path = "sources.*.headers", .type = type::named_map, .help = "Further headers of every request; no secrets.", .only = "rest"},
-    {.in = configuration, .path = "sources.*.headers.*", .type = type::text, .help = "A header's value."},
+    {.in = configuration, .path = "sources.*.headers.*", .type = type::text, .help = "A header's value.", .example = "application/json"},
     {.in = configuration, .path = "sources.*.check", .type = type::text, .default_value = "/", .help = "The path that is read to see whether the service is there.", .only = "rest"},
     {.in = configuration, .path = "sources.*.paging", .type = type::map, .help = "How the service's lists go on.", .only = "rest"},
     {.in = configuration, .path = "sources.*.paging.style", .type = type::text, .default_value = "none", .required = true,
      .allowed = {"none", "link", "next", "page", "offset", "cursor"}, .help = "What leads to the next page: a Link header, its URL in the answer, its number, how many items came before it, a cursor."},
-    {.in = configuration, .path = "sources.*.paging.items", .type = type::text, .help = "Where the list stands in an answer, such as results or data.items; '': the answer is the list.", .may_be_empty = true},
-    {.in = configuration, .path = "sources.*.paging.next", .type = type::text, .help = "Where the next page's URL (next) or cursor (cursor) stands in an answer."},
-    {.in = configuration, .path = "sources.*.paging.parameter", .type = type::text, .help = "The query parameter that says which page: page, offset or cursor, unless the service calls it otherwise."},
-    {.in = configuration, .path = "sources.*.paging.total", .type = type::text, .help = "Where an answer says how many items there are: a list that comes out shorter is an error."},
-    {.in = configuration, .path = "sources.*.paging.size_parameter", .type = type::text, .help = "The query parameter that says how large a page shall be."},
+    {.in = configuration, .path = "sources.*.paging.items", .type = type::text, .help = "Where the list stands in an answer, such as results or data.items; '': the answer is the list.", .may_be_empty = true, .example = "results"},
+    {.in = configuration, .path = "sources.*.paging.next", .type = type::text, .help = "Where the next page's URL (next) or cursor (cursor) stands in an answer.", .example = "meta.next_cursor"},
+    {.in = configuration, .path = "sources.*.paging.parameter", .type = type::text, .help = "The query parameter that says which page: page, offset or cursor, unless the service calls it otherwise.", .example = "page"},
+    {.in = configuration, .path = "sources.*.paging.total", .type = type::text, .help = "Where an answer says how many items there are: a list that comes out shorter is an error.", .example = "count"},
+    {.in = configuration, .path = "sources.*.paging.size_parameter", .type = type::text, .help = "The query parameter that says how large a page shall be.", .example = "limit"},
     {.in = configuration, .path = "sources.*.paging.size", .type = type::integer, .default_value = "100", .min = 1, .max = 100000, .help = "Items of one page, with size_parameter."},
     {.in = configuration, .path = "sources.*.paging.first", .type = type::integer, .default_value = "1", .min = 0, .max = 1000000, .help = "The first page's number."},
     {.in = configuration, .path = "sources.*.paging.max_pages", .type = type::integer, .default_value = "1000", .min = 1, .max = 100000, .help = "A list of more pages is an error."},
 
     {.in = configuration, .path = "stages", .type = type::named_map, .help = "The stages to run and their options; absent: every stage of every plugin found."},
     {.in = configuration, .path = "stages.*", .type = type::options, .help = "The stage's own options."},
-    {.in = configuration, .path = "stages.*.sources", .type = type::name_list, .help = "The sources it reads; absent: all of its type."},
+    {.in = configuration, .path = "stages.*.sources", .type = type::name_list, .help = "The sources it reads; absent: all of its type.", .example = "[pve-a]"},
     {.in = configuration, .path = "stages.*.isolation", .type = type::text, .default_value = "auto", .allowed = {"auto", "process", "none"}, .help = "process: the stage runs in a process of its own; none: inside of weir; auto: a process, unless it is one of weir's own."},
     {.in = configuration, .path = "stages.*.limits", .type = type::map, .help = "What a stage in a process of its own may use."},
     {.in = configuration, .path = "stages.*.limits.memory_mib", .type = type::integer, .default_value = "4096", .min = 64, .max = 1 << 24, .help = "Address space, in MiB."},
     {.in = configuration, .path = "stages.*.limits.cpu", .type = type::duration, .default_value = "10m", .min = second, .max = 24 * hour, .help = "Processor time."},
     {.in = configuration, .path = "stages.*.limits.wall", .type = type::duration, .default_value = "1h", .min = second, .max = 24 * hour, .help = "Time from its start to its end, for one source."},
 
-    {.in = configuration, .path = "plugin_path", .type = type::path_list, .help = "Folders in which stages' plugins are looked for."},
+    {.in = configuration, .path = "plugin_path", .type = type::path_list, .help = "Folders in which stages' plugins are looked for.", .example = "[/usr/local/lib/weir/stages]"},
     {.in = configuration, .path = "throttle", .type = type::map, .help = "The adaptive part of the throttle, below the profile's ceilings."},
     {.in = configuration, .path = "throttle.mode", .type = type::text, .default_value = "adaptive", .allowed = {"adaptive", "observe"}, .help = "observe: decide and log, but hold to the profile's ceilings alone."},
-    {.in = configuration, .path = "state_dir", .type = type::path, .help = "Where journal, history and lock are kept."},
+    {.in = configuration, .path = "state_dir", .type = type::path, .help = "Where journal, history and lock are kept.", .example = "/var/lib/weir"},
     {.in = configuration, .path = "max_deletes", .type = type::integer_or_map, .min = 0, .max = 1e9,
-     .help = "Per kind and run; above it nothing is deleted. A number, or {count, percent}: the larger of the two counts."},
+     .help = "Per kind and run; above it nothing is deleted. A number, or {count, percent}: the larger of the two counts.", .example = "{count: 10, percent: 20}"},
     {.in = configuration, .path = "max_deletes.count", .type = type::integer, .default_value = "10", .min = 0, .max = 1e9, .help = "So many objects of one kind."},
     {.in = configuration, .path = "max_deletes.percent", .type = type::integer, .default_value = "20", .min = 0, .max = 100, .help = "Percent of what is weir's there."},
 
     {.in = configuration, .path = "log", .type = type::map, .help = "Where the log goes, and in which form."},
     {.in = configuration, .path = "log.level", .type = type::text, .default_value = "info", .allowed = {"trace", "debug", "info", "warn", "error", "off"}, .help = "The least that is logged; --log-level wins."},
     {.in = configuration, .path = "log.format", .type = type::text, .default_value = "text", .allowed = {"text", "logfmt", "json"}, .help = "The form of its lines; --log-format wins."},
-    {.in = configuration, .path = "log.file", .type = type::path, .help = "A file beside stderr; it is rotated."},
+    {.in = configuration, .path = "log.file", .type = type::path, .help = "A file beside stderr; it is rotated.", .example = "/var/log/weir/weir.log"},
     {.in = configuration, .path = "log.max_mib", .type = type::integer, .default_value = "10", .min = 1, .max = 10000, .help = "How large the file may grow before it is rotated, in MiB."},
     {.in = configuration, .path = "log.keep", .type = type::integer, .default_value = "5", .min = 0, .max = 1000, .help = "How many rotated files are kept."},
 
     {.in = configuration, .path = "metrics", .type = type::map, .help = "Where the metrics of a run go at its end; weir serve has them at /metrics."},
-    {.in = configuration, .path = "metrics.textfile", .type = type::path, .help = "A file for node_exporter's textfile collector, such as /var/lib/prometheus/node-exporter/weir.prom."},
-    {.in = configuration, .path = "metrics.pushgateway", .type = type::url, .help = "The address of a Prometheus Pushgateway."},
+    {.in = configuration, .path = "metrics.textfile", .type = type::path, .help = "A file for node_exporter's textfile collector, such as /var/lib/prometheus/node-exporter/weir.prom.", .example = "/var/lib/prometheus/node-exporter/weir.prom"},
+    {.in = configuration, .path = "metrics.pushgateway", .type = type::url, .help = "The address of a Prometheus Pushgateway.", .example = "http://pushgateway.example:9091"},
 
     {.in = configuration, .path = "serve", .type = type::map, .help = "weir serve: schedules, web page, health and metrics."},
     {.in = configuration, .path = "serve.listen", .type = type::text, .default_value = "127.0.0.1:9788", .help = "Address and port; another than loopback needs a token."},
-    {.in = configuration, .path = "serve.token", .type = type::inline_secret, .secret = "token"},
-    {.in = configuration, .path = "serve.token_env", .type = type::text, .help = "The environment variable that holds the bearer token that clients must send.", .secret = "token", .form = "env"},
-    {.in = configuration, .path = "serve.token_file", .type = type::path, .help = "A file with the bearer token, readable by its owner only.", .secret = "token", .form = "file"},
-    {.in = configuration, .path = "serve.token_command", .type = type::text, .help = "A shell command that prints the bearer token.", .secret = "token", .form = "command"},
-    {.in = configuration, .path = "serve.token_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "token", .form = "credential"},
+    {.in = configuration, .path = "serve.token", .type = type::inline_secret, .help = "The bearer token itself: only with allow_inline_secrets, or as a variable.", .secret = "token"},
+    {.in = configuration, .path = "serve.token_env", .type = type::text, .help = "The environment variable that holds the bearer token that clients must send.", .secret = "token", .form = "env", .example = "WEIR_SERVE_TOKEN"},
+    {.in = configuration, .path = "serve.token_file", .type = type::path, .help = "A file with the bearer token, readable by its owner only.", .secret = "token", .form = "file", .example = "/etc/weir/serve.token"},
+    {.in = configuration, .path = "serve.token_command", .type = type::text, .help = "A shell command that prints the bearer token.", .secret = "token", .form = "command", .example = "pass show weir"},
+    {.in = configuration, .path = "serve.token_credential", .type = type::text, .help = "The name of a systemd credential (LoadCredential=).", .secret = "token", .form = "credential", .example = "serve-token"},
     {.in = configuration, .path = "serve.unready_after", .type = type::duration, .default_value = "5m", .min = second, .max = 24 * hour, .help = "NetBox away for longer: /readyz says no."},
     {.in = configuration, .path = "serve.schedules", .type = type::named_map, .help = "When runs start by themselves, by a name of your own."},
     {.in = configuration, .path = "serve.schedules.*", .type = type::map, .help = "One schedule: cron or every."},
-    {.in = configuration, .path = "serve.schedules.*.cron", .type = type::text, .help = "Five fields, local time: minute hour day month weekday, such as '15 * * * *'."},
-    {.in = configuration, .path = "serve.schedules.*.every", .type = type::duration, .min = second, .max = 31 * 24 * hour, .help = "From one start to the next, such as 15m."},
+    {.in = configuration, .path = "serve.schedules.*.cron", .type = type::text, .help = "Five fields, local time: minute hour day month weekday, such as '15 * * * *'.", .example = "'15 * * * *'"},
+    {.in = configuration, .path = "serve.schedules.*.every", .type = type::duration, .min = second, .max = 31 * 24 * hour, .help = "From one start to the next, such as 15m.", .example = "15m"},
     {.in = configuration, .path = "serve.schedules.*.jitter", .type = type::duration, .default_value = "0s", .max = 24 * hour, .help = "Each start comes at most so much later, by chance: many weirs do not knock at once."},
     {.in = configuration, .path = "serve.schedules.*.command", .type = type::text, .default_value = "sync", .allowed = {"sync", "plan"}, .help = "plan: nothing is written, the page shows what is waiting."},
-    {.in = configuration, .path = "serve.schedules.*.sources", .type = type::name_list, .help = "Only these sources."},
-    {.in = configuration, .path = "serve.schedules.*.stages", .type = type::name_list, .help = "Only these stages."},
-    {.in = configuration, .path = "serve.schedules.*.max_duration", .type = type::duration, .min = second, .max = 24 * hour, .help = "The run stops cleanly after so long; the next one goes on."},
+    {.in = configuration, .path = "serve.schedules.*.sources", .type = type::name_list, .help = "Only these sources.", .example = "[pve-a]"},
+    {.in = configuration, .path = "serve.schedules.*.stages", .type = type::name_list, .help = "Only these stages.", .example = "[backups]"},
+    {.in = configuration, .path = "serve.schedules.*.max_duration", .type = type::duration, .min = second, .max = 24 * hour, .help = "The run stops cleanly after so long; the next one goes on.", .example = "30m"},
 
-    {.in = profile, .path = "description", .type = type::text, .help = "For whom it is, in one line."},
-    {.in = profile, .path = "extends", .type = type::text, .help = "The profile whose values hold where this one says nothing: a name or a path."},
+    {.in = profile, .path = "description", .type = type::text, .help = "For whom it is, in one line.", .only_in_files = true},
+    {.in = profile, .path = "extends", .type = type::text, .help = "The profile whose values hold where this one says nothing: a name or a path.", .only_in_files = true},
     {.in = profile, .path = "batch", .type = type::map, .help = "How writes are grouped."},
-    {.in = profile, .path = "batch.size", .type = type::integer, .default_value = "5", .min = 1, .max = 100, .help = "Write requests in a batch.", .environment = "PROXBOX_BACKUP_BATCH_SIZE"},
-    {.in = profile, .path = "batch.delay_ms", .type = type::integer, .default_value = "200", .min = 0, .max = minute, .help = "Pause between two batches, in milliseconds.", .environment = "PROXBOX_BACKUP_BATCH_DELAY_MS"},
+    {.in = profile, .path = "batch.size", .type = type::integer, .default_value = "5", .min = 1, .max = 100, .help = "Write requests in a batch.", .alias = "PROXBOX_BACKUP_BATCH_SIZE"},
+    {.in = profile, .path = "batch.delay_ms", .type = type::integer, .default_value = "200", .min = 0, .max = minute, .help = "Pause between two batches, in milliseconds.", .alias = "PROXBOX_BACKUP_BATCH_DELAY_MS"},
     {.in = profile, .path = "batch.objects_per_request", .type = type::integer, .default_value = "50", .min = 1, .max = 500, .help = "Objects that one list request may carry; 1 sends each alone."},
-    {.in = profile, .path = "max_in_flight", .type = type::integer, .default_value = "1", .min = 1, .max = 64, .help = "Requests to NetBox at the same time.", .environment = "PROXBOX_NETBOX_MAX_CONCURRENT"},
+    {.in = profile, .path = "max_in_flight", .type = type::integer, .default_value = "1", .min = 1, .max = 64, .help = "Requests to NetBox at the same time.", .alias = "PROXBOX_NETBOX_MAX_CONCURRENT"},
     {.in = profile, .path = "requests_per_second", .type = type::number, .default_value = "10", .min = 0.01, .max = 1000, .help = "Requests to NetBox per second, reads included."},
     {.in = profile, .path = "retry", .type = type::map, .help = "What happens to a request that failed for a passing reason."},
     {.in = profile, .path = "retry.max_attempts", .type = type::integer, .default_value = "5", .min = 1, .max = 20, .help = "Attempts of one request, the first one included."},
@@ -200,6 +202,76 @@ key const* find(document in, std::string_view path) {
   for (auto const& row : table())
     if (row.in == in && row.path == path) return &row;
   return nullptr;
+}
+
+namespace {
+
+std::vector<std::string> split(std::string_view path) {
+  std::vector<std::string> out;
+  for (std::size_t start = 0; start <= path.size();) {
+    auto const dot = std::min(path.find('.', start), path.size());
+    out.emplace_back(path.substr(start, dot - start));
+    start = dot + 1;
+  }
+  return out;
+}
+
+// `steps` by `pattern`, where "*" takes one step, or as many as are needed.
+bool fits(std::span<std::string const> pattern, std::span<std::string const> steps, std::vector<std::string>& out) {
+  if (pattern.empty() || steps.empty()) return pattern.empty() && steps.empty();
+  if (pattern[0] != "*") {
+    if (pattern[0] != steps[0]) return false;
+    out.push_back(steps[0]);
+    if (fits(pattern.subspan(1), steps.subspan(1), out)) return true;
+    out.pop_back();
+    return false;
+  }
+  std::string name;
+  for (std::size_t taken = 1; taken <= steps.size(); ++taken) {
+    name += (taken > 1 ? "." : "") + steps[taken - 1];
+    out.push_back(name);
+    if (fits(pattern.subspan(1), steps.subspan(taken), out)) return true;
+    out.pop_back();
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<match> resolve(document in, std::string_view path) {
+  auto const steps = split(path);
+  if (std::any_of(steps.begin(), steps.end(), [](std::string const& s) { return s.empty(); })) return {};
+  std::optional<match> best;
+  std::size_t most = 0;
+  for (auto const& row : table()) {
+    if (row.in != in) continue;
+    auto const pattern = split(row.path);
+    std::vector<std::string> found;
+    if (pattern.size() > most && fits(pattern, steps, found)) best = match{&row, std::move(found)}, most = pattern.size();
+  }
+  // What a plugin's options are called is the plugin's business.
+  if (best && best->row->type == type::options && steps.size() > 2) best->steps = steps;
+  return best;
+}
+
+bool is_value(type t) {
+  return t != type::map && t != type::map_list && t != type::named_map && t != type::options;
+}
+
+std::string variable(key const& row) {
+  if (row.in == scenario || row.only_in_files || !is_value(row.type) || row.path.find('*') != std::string_view::npos)
+    return {};
+  std::string out = "WEIR_";
+  for (char c : row.path) out += c == '.' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return out;
+}
+
+std::vector<std::string> const& other_variables() {
+  static std::vector<std::string> const names = {
+      "WEIR_CONFIG", "WEIR_STAGE_PATH", "WEIR_MAX_DURATION", "WEIR_METRICS_FILE", "WEIR_STAGE_PROCESS",
+      "WEIR_BINARY", "WEIR_SIM",        "WEIR_SEED",         "WEIR_SEEDS",        "WEIR_FIRST_SEED",
+      "WEIR_BUILD",  "WEIR_EXAMPLES",   "WEIR_TRACE",        "WEIR_BAD_PLUGINS",  "WEIR_UPDATE_GOLDEN"};
+  return names;
 }
 
 std::vector<std::string> children(document in, std::string_view path) {

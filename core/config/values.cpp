@@ -1,5 +1,7 @@
 #include "core/config/values.hpp"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -202,6 +204,40 @@ std::string format_duration(double ms) {
   if (ms >= 60'000 && std::fmod(ms, 60'000) == 0) return text(ms / 60'000) + "m";
   if (ms >= 1000 && std::fmod(ms, 1000) == 0) return text(ms / 1000) + "s";
   return text(ms) + "ms";
+}
+
+std::string plain_number(double value) {
+  std::array<char, 64> buffer{};
+  auto const end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed).ptr;
+  return {buffer.data(), end};
+}
+
+base::result<listen_address> parse_listen(std::string_view text) {
+  auto const refuse = [&](std::string why) {
+    return base::fail(base::error_code::config, std::move(why), "such as 127.0.0.1:9788 or [::1]:9788");
+  };
+  listen_address out;
+  auto const colon = text.rfind(':');
+  bool const brackets = text.starts_with('[');
+  if (brackets && text.find("]:") == text.npos) return refuse("must be [address]:port");
+  if (colon == text.npos) return refuse("must be an address and a port");
+  auto const host = brackets ? text.substr(1, text.find(']') - 1) : text.substr(0, colon);
+  auto const port = text.substr(colon + 1);
+  long long number = 0;
+  if (!all(port, digit) || !to_integer(port, 10, number) || number > 65535)
+    return refuse("must have a port from 0 to 65535");
+  out.port = static_cast<std::uint16_t>(number);
+  out.host = host == "localhost" ? "127.0.0.1" : host.empty() || host == "*" ? "0.0.0.0" : std::string(host);
+  in_addr v4{};
+  in6_addr v6{};
+  if (!brackets && ::inet_pton(AF_INET, out.host.c_str(), &v4) == 1)
+    out.loopback = ntohl(v4.s_addr) >> 24 == 127;
+  else if (brackets && ::inet_pton(AF_INET6, out.host.c_str(), &v6) == 1)
+    out.loopback = IN6_IS_ADDR_LOOPBACK(&v6);
+  else
+    return refuse(host.find(':') != host.npos && !brackets ? "must have an IPv6 address in brackets"
+                                                           : "must have a numeric address or localhost");
+  return out;
 }
 
 base::result<std::string> normal_url(std::string_view text, bool keep_api) {

@@ -1,6 +1,7 @@
 // What one YAML scalar means, and the small formats of single values.
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -28,6 +29,15 @@ std::string describe(yaml::node const& n);
 // "500ms", "30s", "5m", "1h", "1.5" (seconds) as milliseconds.
 std::optional<double> parse_duration(std::string_view text);
 std::string format_duration(double milliseconds);
+std::string plain_number(double value);  // "10", "0.5": no exponent, no zeros at the end
+
+// Where `weir serve` listens: "127.0.0.1:9788", "[::1]:9788", "localhost:0".
+struct listen_address {
+  std::string host;  // without brackets
+  std::uint16_t port = 0;
+  bool loopback = false;
+};
+base::result<listen_address> parse_listen(std::string_view text);
 
 // Checks an http(s) URL; returns it without trailing slashes and, unless it is to be kept, without a trailing /api or
 // /api2/json. The error's text never holds the URL's user part.

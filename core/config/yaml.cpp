@@ -54,8 +54,8 @@ std::string without_secrets(std::string_view line) {
                       word.ends_with("_credential") || word.ends_with("_id");
     std::size_t colon = end;
     while (colon < line.size() && (line[colon] == ' ' || line[colon] == '"' || line[colon] == '\'')) ++colon;
-    if (about_secrets && !form && colon < line.size() && line[colon] == ':')
-      return up_to_userinfo(line.substr(0, colon + 1)) + " ***";
+    if (about_secrets && !form && colon < line.size() && (line[colon] == ':' || line[colon] == '='))
+      return up_to_userinfo(line.substr(0, colon + 1)) + (line[colon] == ':' ? " ***" : "***");
     at = end;
   }
   return up_to_userinfo(line);
@@ -153,11 +153,12 @@ class builder final : public YAML::EventHandler {
     mark at;
   };
 
+  std::vector<std::string> const& lines() const { return doc_.files[0].lines; }
   bool wants_key() const { return !open_.empty() && open_.back().is == node::form::map && !pending_.back(); }
 
   bool spells_null(mark at) const {
-    if (at.line == 0 || at.line > doc_.lines.size()) return false;
-    std::string_view const line = doc_.lines[at.line - 1];
+    if (at.line == 0 || at.line > lines().size()) return false;
+    std::string_view const line = lines()[at.line - 1];
     if (at.column > line.size()) return false;
     auto const word = line.substr(at.column - 1, extent(line, at.column));
     return word == "~" || word == "null" || word == "Null" || word == "NULL";
@@ -165,12 +166,12 @@ class builder final : public YAML::EventHandler {
 
   // yaml-cpp lets a file end inside a quoted text, if only behind a line break.
   bool closed(mark at) const {
-    if (at.line == 0 || at.line > doc_.lines.size()) return true;
-    auto const* line = &doc_.lines[at.line - 1];
+    if (at.line == 0 || at.line > lines().size()) return true;
+    auto const* line = &lines()[at.line - 1];
     if (at.column > line->size()) return true;
     char const quote = (*line)[at.column - 1];
     if (quote != '"' && quote != '\'') return true;
-    for (std::size_t number = at.line, i = at.column;; i = 0, line = &doc_.lines[number++]) {
+    for (std::size_t number = at.line, i = at.column;; i = 0, line = &lines()[number++]) {
       for (; i < line->size(); ++i) {
         if (quote == '"' && (*line)[i] == '\\')
           ++i;
@@ -181,7 +182,7 @@ class builder final : public YAML::EventHandler {
         else
           return true;
       }
-      if (number >= doc_.lines.size()) return false;
+      if (number >= lines().size()) return false;
     }
   }
 
@@ -304,6 +305,8 @@ std::optional<refused> not_text(std::string_view text) {
   return {};
 }
 
+}  // namespace
+
 std::vector<std::string> split_lines(std::string_view text) {
   std::vector<std::string> lines;
   while (!text.empty()) {
@@ -316,7 +319,9 @@ std::vector<std::string> split_lines(std::string_view text) {
   return lines;
 }
 
-}  // namespace
+node* node::find(std::string_view name) {
+  return const_cast<node*>(static_cast<node const&>(*this).find(name));
+}
 
 node const* node::find(std::string_view name) const {
   auto const found = std::find_if(children.begin(), children.end(), [&](node const& n) { return n.key == name; });
@@ -330,8 +335,12 @@ diagnostic document::complain(mark at, std::string summary, std::string detail, 
   d.column = at.column;
   d.summary = std::move(summary);
   d.detail = std::move(detail);
-  if (at.line == 0 || at.line > lines.size()) return d;
-  auto const& line = lines[at.line - 1];
+  if (at.line == 0 || at.file >= files.size()) return d;
+  auto const& from = files[at.file];
+  d.file = from.name;
+  if (from.is != text_source::kind::file) d.line = 0;
+  if (at.line > from.lines.size()) return d;
+  auto const& line = from.lines[at.line - 1];
   d.length = extent(line, at.column);
   auto shown = line;
   if (how == show::up_to_value && at.column > 0 && at.column <= line.size())
@@ -346,9 +355,50 @@ diagnostic document::complain(mark at, std::string summary, std::string detail, 
   return d;
 }
 
+std::string document::origin(mark at) const {
+  if (at.file >= files.size()) return file;
+  auto const& from = files[at.file];
+  if (from.is == text_source::kind::flag) return from.name;
+  if (from.is == text_source::kind::environment) return "environment " + from.lines[0].substr(0, from.lines[0].find('='));
+  return from.name + (at.line > 0 ? ":" + std::to_string(at.line) : "");
+}
+
+namespace {
+
+void move_marks(node& n, std::size_t by) {
+  n.at.file += by;
+  n.key_at.file += by;
+  for (auto& child : n.children) move_marks(child, by);
+}
+
+}  // namespace
+
+node document::absorb(document other) {
+  move_marks(other.root, files.size());
+  for (auto& each : other.files) files.push_back(std::move(each));
+  for (auto& each : other.errors) errors.push_back(std::move(each));
+  return std::move(other.root);
+}
+
+namespace {
+
+// yaml-cpp names the rule; this is what usually broke it.
+std::string what_to_do(std::string_view message) {
+  if (message == "illegal map value")
+    return "each ':' behind a key needs a space, here and in the line above; a text that holds ': ' needs quotes";
+  if (message == "end of sequence flow not found") return "a '[' above is not closed by ']'";
+  if (message == "end of map flow not found") return "a '{' above is not closed by '}'";
+  if (message == "end of map not found" || message == "end of sequence not found")
+    return "the line is not indented as those above it, or its ':' is missing";
+  return {};
+}
+
+}  // namespace
+
 document parse(std::string_view text, std::string file) {
   document doc;
   doc.file = std::move(file);
+  doc.files.push_back({doc.file});
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   if (text.size() > max_bytes) {
     doc.errors.push_back(doc.complain({}, "the file is larger than " + std::to_string(max_bytes) + " bytes"));
@@ -356,7 +406,7 @@ document parse(std::string_view text, std::string file) {
   }
   auto const refuse = [&](refused const& r) { doc.errors.push_back(doc.complain(r.at, r.summary, r.detail)); };
   if (auto const bad = not_text(text)) return refuse(*bad), doc;
-  doc.lines = split_lines(text);
+  doc.files[0].lines = split_lines(text);
   std::istringstream stream{std::string(text)};
   builder handler(doc);
   try {
@@ -368,10 +418,10 @@ document parse(std::string_view text, std::string file) {
     refuse(r);
   } catch (YAML::Exception const& e) {
     auto const at = here(e.mark);
-    bool const tab = at.line > 0 && at.line <= doc.lines.size() &&
-                     doc.lines[at.line - 1].find_first_not_of(' ') != std::string::npos &&
-                     doc.lines[at.line - 1][doc.lines[at.line - 1].find_first_not_of(' ')] == '\t';
-    refuse({at, "not valid YAML: " + e.msg, tab ? "YAML indents with spaces, not with tabs" : ""});
+    bool const tab = at.line > 0 && at.line <= doc.files[0].lines.size() &&
+                     doc.files[0].lines[at.line - 1].find_first_not_of(' ') != std::string::npos &&
+                     doc.files[0].lines[at.line - 1][doc.files[0].lines[at.line - 1].find_first_not_of(' ')] == '\t';
+    refuse({at, "not valid YAML: " + e.msg, tab ? "YAML indents with spaces, not with tabs" : what_to_do(e.msg)});
   } catch (std::exception const& e) {
     refuse({{}, std::string("not valid YAML: ") + e.what(), ""});
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/result.hpp"
+#include "core/plugin/options.hpp"
 
 struct weir_stage;
 
@@ -48,5 +49,7 @@ base::result<std::vector<loaded_stage>> in_order(std::vector<loaded_stage> stage
 // `where` ("file:line:column") is named in the error.
 base::result<std::string> check_options(loaded_stage const& stage, std::string const& options_json,
                                         std::string const& where);
+// Each thing for itself that check_options() would refuse, where that can be told; else nothing.
+std::vector<option_problem> find_option_problems(loaded_stage const& stage, std::string const& options_json);
 
 }  // namespace weir::plugin

@@ -229,14 +229,22 @@ std::vector<std::string> member_names(json const* schema) {
 struct findings {
   std::vector<std::string> lines;
   std::string hint;
+  std::vector<option_problem> problems;
 };
+
+std::string pointer_to(path const& where) {
+  json::json_pointer out;
+  for (auto const& step : where) out.push_back(step);
+  return out.to_string();
+}
 
 // valijson's errors, leaves first, turned into one line per place.
 findings explain(json const& schema, json const& given, json const& full, valijson::ValidationResults const& results) {
   findings out;
   std::set<std::string> told;
-  auto const say = [&](std::string line, std::string hint) {
+  auto const say = [&](path const& where, std::string line, std::string hint, bool at_key = false) {
     if (!told.insert(line).second) return;
+    out.problems.push_back({pointer_to(where), line, hint, at_key});
     out.lines.push_back(std::move(line));
     if (out.hint.empty()) out.hint = std::move(hint);
   };
@@ -258,7 +266,10 @@ findings explain(json const& schema, json const& given, json const& full, valijs
         for (auto const& key : unknown_members(part, value)) {
           auto line = "unknown option " + inside + key;
           if (auto const near = base::nearest(key, known)) line += " (did you mean " + inside + *near + "?)";
-          say(std::move(line), known.empty() ? "there are no options here" : "options here: " + base::join(known));
+          auto deeper = where;
+          deeper.push_back(key);
+          say(deeper, std::move(line),
+              known.empty() ? "there are no options here" : "options here: " + base::join(known), true);
         }
         continue;
       }
@@ -268,7 +279,7 @@ findings explain(json const& schema, json const& given, json const& full, valijs
         auto deeper = where;
         deeper.push_back(key);
         auto const words = expected(schema, schema_at(schema, deeper));
-        say("option " + inside + key + " is missing" + (words.empty() ? "" : ": expected " + words), {});
+        say(where, "option " + inside + key + " is missing" + (words.empty() ? "" : ": expected " + words), {});
         continue;
       }
       auto words = e.description;
@@ -286,13 +297,24 @@ findings explain(json const& schema, json const& given, json const& full, valijs
       std::string hint;
       if (part && part->contains("description") && (*part)["description"].is_string())
         hint = place + ": " + (*part)["description"].get<std::string>();
-      say(std::move(line), std::move(hint));
+      say(where, std::move(line), std::move(hint));
     }
   };
   each(false);
   if (out.lines.empty()) each(true);
   if (out.lines.empty()) out.lines.push_back("they do not fit the stage's schema");
   return out;
+}
+
+// With the defaults of the top-level options that are not given.
+json with_defaults(json const& schema, json full) {
+  if (auto const* top = follow(schema, &schema))
+    if (auto const all = top->find("properties"); all != top->end() && all->is_object())
+      for (auto const& [key, property] : all->items()) {
+        auto const* part = follow(schema, &property);
+        if (part && part->contains("default") && !full.contains(key)) full[key] = (*part)["default"];
+      }
+  return full;
 }
 
 }  // namespace
@@ -368,13 +390,7 @@ base::result<std::string> check_options(loaded_stage const& stage, std::string c
   auto const schema = json::parse(stage.options_schema, nullptr, false);
   if (!schema.is_object()) return refuse("the stage's own schema is no JSON object", "this is a fault of the plugin");
 
-  auto full = given;
-  if (auto const* top = follow(schema, &schema))
-    if (auto const all = top->find("properties"); all != top->end() && all->is_object())
-      for (auto const& [key, property] : all->items()) {
-        auto const* part = follow(schema, &property);
-        if (part && part->contains("default") && !full.contains(key)) full[key] = (*part)["default"];
-      }
+  auto const full = with_defaults(schema, given);
   try {
     valijson::Schema compiled;
     compile(schema, compiled);
@@ -388,6 +404,24 @@ base::result<std::string> check_options(loaded_stage const& stage, std::string c
   } catch (std::exception const& e) {
     // Also from std::regex, for a pattern that is none.
     return refuse(std::string("they can't be checked: ") + e.what(), "this is a fault of the plugin's schema");
+  }
+}
+
+std::vector<option_problem> find_option_problems(loaded_stage const& stage, std::string const& options_json) {
+  auto given = json::parse(options_json, nullptr, false);
+  if (given.is_null()) given = json::object();
+  auto const schema = json::parse(stage.options_schema, nullptr, false);
+  if (!given.is_object() || !schema.is_object()) return {};
+  auto const full = with_defaults(schema, given);
+  try {
+    valijson::Schema compiled;
+    compile(schema, compiled);
+    valijson::ValidationResults results;
+    valijson::Validator validator;
+    if (validator.validate(compiled, adapter(full), &results)) return {};
+    return explain(schema, given, full, results).problems;
+  } catch (std::exception const&) {
+    return {};  // check_options() says so
   }
 }
 

@@ -17,4 +17,11 @@ struct option_row {
 // The top-level options of a schema without a problem; none for an empty text.
 std::vector<option_row> describe_options(std::string const& schema_json);
 
+// One thing that is wrong with the options given to a stage.
+struct option_problem {
+  std::string pointer;  // RFC 6901, of what is wrong; of what is missing: where it should be inside
+  std::string what, hint;
+  bool at_key = false;  // the name is wrong, not the value
+};
+
 }  // namespace weir::plugin

@@ -16,6 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   options.file = "/fuzz/weir.yaml";
   options.use_files = false;
   options.need_secrets = false;
+  options.list_settings = true;
   options.environment = {{"HOME", "/fuzz"}};
   auto const outcome = config::load_text(text, "/fuzz/weir.yaml", options);
   if (outcome.value.has_value() != outcome.errors.empty()) std::abort();

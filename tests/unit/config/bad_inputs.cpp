@@ -85,10 +85,10 @@ std::vector<bad_case> const cases = {
      {"unknown key 'max_inflight' in sources.a", "bad.yaml:8:5", "did you mean 'max_in_flight'?"}},
     {"unknown_without_suggestion",
      with("colour: red\n"),
-     {"unknown key 'colour'", "known here: profile, netbox, sources, stages"}},
+     {"unknown key 'colour'", "known here: profile, include, allow_inline_secrets, netbox, sources, stages"}},
     {"key_of_elsewhere",
      with("token_env: NB\n"),
-     {"unknown key 'token_env'", "bad.yaml:4:1", "it belongs under netbox or sources.*"}},
+     {"unknown key 'token_env'", "bad.yaml:4:1", "it belongs under netbox or sources.* or serve"}},
     {"dotted_key", with("netbox.url: https://x\n"), {"unknown key 'netbox.url'", "bad.yaml:4:1", "write it nested"}},
     {"star_as_source",
      "netbox: {url: https://nb.example, token_env: NB}\nsources:\n  '*': {}\n",
@@ -447,6 +447,16 @@ TEST(render, follows_the_form) {
   d.line = 0;
   d.file = "environment";
   d.detail = "unset it";
+  d.source_line = "WEIR_X=ab";  // a line without a number
+  d.column = 8;
+  d.length = 2;
+  EXPECT_EQ(render(d),
+            "warning: batch.size must be between 1 and 100, is 500\n"
+            "  --> environment\n"
+            "   |\n"
+            "   | WEIR_X=ab\n"
+            "   |        ^^ unset it\n");
+  d.source_line.clear();
   EXPECT_EQ(render(d), "warning: batch.size must be between 1 and 100, is 500\n  --> environment\n   = unset it\n");
 }
 
