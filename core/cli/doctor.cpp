@@ -58,8 +58,8 @@ std::string as_text(doctor::report const& r, bool colour) {
     out += (out.empty() ? "" : "\n") + plain(g) + "\n";
     for (auto const& f : r.findings) {
       if (f.group != g) continue;
-      out += fmt::format("  {}  {:<{}}  {}", paint(f.level, fmt::format("{:<7}", doctor::name(f.level))), plain(f.title), width,
-                         plain(f.seen));
+      out += fmt::format("  {}  {:<{}}  {}", paint(f.level, fmt::format("{:<7}", doctor::name(f.level))),
+                         plain(f.title), width, plain(f.seen));
       if (!f.symptom.empty()) out += " [" + f.symptom + "]";
       out += "\n";
       if (!f.todo.empty()) out += fmt::format("  {:<7}  {:<{}}  do: {}\n", "", "", width, plain(f.todo));
@@ -67,18 +67,23 @@ std::string as_text(doctor::report const& r, bool colour) {
   }
   out += fmt::format("\nRecommended profile: {}\n  {}\n", plain(r.advice.profile), plain(r.advice.reason));
   if (!r.first_sync.empty()) {
-    bool const measured = std::any_of(r.first_sync.begin(), r.first_sync.end(), [](auto const& i) { return i.measured; });
-    out += fmt::format("\nA first sync writes {} objects; NetBox's part of it, {}:\n", r.costs.empty() ? 0 : r.costs.front().objects,
+    bool const measured =
+        std::any_of(r.first_sync.begin(), r.first_sync.end(), [](auto const& i) { return i.measured; });
+    out += fmt::format("\nA first sync writes {} objects; NetBox's part of it, {}:\n",
+                       r.costs.empty() ? 0 : r.costs.front().objects,
                        measured ? "as fast as it was in earlier runs" : "guessed from how fast it reads");
     for (auto const& c : r.costs)
       out += fmt::format("  {:<20}  {:>5} list requests, about {}\n", c.profile, c.requests,
                          doctor::in_words(std::chrono::seconds(std::max(1L, std::lround(c.seconds)))));
   }
   auto const problems = count(r, level::problem), warnings = count(r, level::warning);
-  auto const several = [](std::size_t n, char const* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); };
+  auto const several = [](std::size_t n, char const* what) {
+    return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+  };
   out += "\n" + (problems + warnings == 0 ? std::string("Nothing is wrong.")
                                           : several(problems, "problem") + ", " + several(warnings, "warning") + ".");
-  if (problems + warnings > 0) out += "  A word in [brackets] is explained in the README under \"When something is wrong\".";
+  if (problems + warnings > 0)
+    out += "  A word in [brackets] is explained in the README under \"When something is wrong\".";
   return out + "\n";
 }
 
@@ -112,24 +117,24 @@ ordered_json as_json(doctor::report const& r, config::profile const& configured,
   auto costs = ordered_json::array();
   for (auto const& c : r.costs)
     costs.push_back({{"profile", c.profile}, {"objects", c.objects}, {"requests", c.requests}, {"seconds", c.seconds}});
-  return {{"weir", version},
-          {"command", "doctor"},
-          {"exit_code", code},
-          {"problems", count(r, level::problem)},
-          {"warnings", count(r, level::warning)},
-          {"findings", std::move(findings)},
-          {"netbox",
-           {{"url", r.netbox.connection.url},
-            {"version", r.netbox.version.empty() ? ordered_json() : ordered_json(r.netbox.version)},
-            {"requests", r.netbox.requests},
-            {"peak_in_flight", r.netbox.most_in_flight},
-            {"database_errors", r.netbox.database_errors},
-            {"page_size", r.netbox.page_size ? ordered_json(*r.netbox.page_size) : ordered_json()},
-            {"latencies", std::move(latencies)},
-            {"permissions", std::move(permissions)}}},
-          {"profile",
-           {{"configured", configured.name}, {"recommended", r.advice.profile}, {"reason", r.advice.reason}}},
-          {"first_sync", std::move(costs)}};
+  return {
+      {"weir", version},
+      {"command", "doctor"},
+      {"exit_code", code},
+      {"problems", count(r, level::problem)},
+      {"warnings", count(r, level::warning)},
+      {"findings", std::move(findings)},
+      {"netbox",
+       {{"url", r.netbox.connection.url},
+        {"version", r.netbox.version.empty() ? ordered_json() : ordered_json(r.netbox.version)},
+        {"requests", r.netbox.requests},
+        {"peak_in_flight", r.netbox.most_in_flight},
+        {"database_errors", r.netbox.database_errors},
+        {"page_size", r.netbox.page_size ? ordered_json(*r.netbox.page_size) : ordered_json()},
+        {"latencies", std::move(latencies)},
+        {"permissions", std::move(permissions)}}},
+      {"profile", {{"configured", configured.name}, {"recommended", r.advice.profile}, {"reason", r.advice.reason}}},
+      {"first_sync", std::move(costs)}};
 }
 
 }  // namespace
@@ -143,7 +148,8 @@ int doctor(arguments const& args) {
   auto profiles = config::list_profiles(find_places(config::current_environment()).profiles, ignored);
   std::stable_sort(profiles.begin(), profiles.end(),
                    [](auto const& a, auto const& b) { return a.requests_per_second < b.requests_per_second; });
-  if (std::none_of(profiles.begin(), profiles.end(), [&](auto const& p) { return p.name == ready.settings.profile.name; }))
+  if (std::none_of(profiles.begin(), profiles.end(),
+                   [&](auto const& p) { return p.name == ready.settings.profile.name; }))
     profiles.push_back(ready.settings.profile);
   bool const say = !args.quiet && !args.no_progress && isatty(STDERR_FILENO);
   auto const report = doctor::examine(
@@ -155,8 +161,9 @@ int doctor(arguments const& args) {
   if (report.stopped) return exit_code::interrupted;
   int const code = exit_code_of(report);
   if (args.output == "json")
-    std::cout << as_json(report, ready.settings.profile, code).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
-              << "\n";
+    std::cout
+        << as_json(report, ready.settings.profile, code).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+        << "\n";
   else
     std::cout << as_text(report, colour_wanted(args, STDOUT_FILENO));
   return code;

@@ -33,8 +33,8 @@ bool is_shipped(std::string const& name) { return name == gentle || name == usua
 
 advice advise(netbox_facts const& f, state_facts const& state, config::profile const& configured) {
   if (f.database_errors > 0)
-    return {std::string(gentle), fmt::format("{} of {} single requests found no database connection", f.database_errors,
-                                             f.requests)};
+    return {std::string(gentle),
+            fmt::format("{} of {} single requests found no database connection", f.database_errors, f.requests)};
   if (f.latencies.empty())
     return {std::string(usual), "NetBox's latency could not be measured: this is the one to begin with"};
   double slowest = 0, steady = 0;
@@ -42,12 +42,12 @@ advice advise(netbox_facts const& f, state_facts const& state, config::profile c
     if (l.slowest_ms > slowest) slowest = l.slowest_ms, steady = l.median_ms;
   auto const& first = f.latencies.front();
   auto const& last = f.latencies.back();
-  double const per_object =
-      last.objects > first.objects
-          ? std::max(0.0, last.median_ms - first.median_ms) / static_cast<double>(last.objects - first.objects)
-          : 0;
+  double const per_object = last.objects > first.objects ? std::max(0.0, last.median_ms - first.median_ms) /
+                                                               static_cast<double>(last.objects - first.objects)
+                                                         : 0;
   if (first.median_ms > slow_read_ms)
-    return {std::string(gentle), fmt::format("reading one object takes {}: NetBox is overloaded", in_time(first.median_ms))};
+    return {std::string(gentle),
+            fmt::format("reading one object takes {}: NetBox is overloaded", in_time(first.median_ms))};
   if (per_object > slow_object_ms)
     return {std::string(gentle),
             fmt::format("each object read takes {:.0f} ms, where 1 is usual: NetBox is overloaded", per_object)};
@@ -59,11 +59,13 @@ advice advise(netbox_facts const& f, state_facts const& state, config::profile c
             fmt::format("{} of the last {} runs were stopped early or failed", state.stopped, state.recent)};
   auto const fine = fmt::format("no database error, and a read takes {}", in_time(first.median_ms));
   if (configured.name == quick)
-    return {std::string(quick), fine + ": nothing speaks against it, as long as nobody else waits for this NetBox and its "
-                                       "database has 50 or more connections, which cannot be seen from here"};
+    return {std::string(quick), fine +
+                                    ": nothing speaks against it, as long as nobody else waits for this NetBox and its "
+                                    "database has 50 or more connections, which cannot be seen from here"};
   if (!is_shipped(configured.name)) return {configured.name, fine + ": nothing speaks against your own"};
-  return {std::string(usual), fine + "; aggressive is for a NetBox of your own whose database has 50 or more connections, "
-                                     "which cannot be seen from here"};
+  return {std::string(usual), fine +
+                                  "; aggressive is for a NetBox of your own whose database has 50 or more connections, "
+                                  "which cannot be seen from here"};
 }
 
 std::vector<load_item> first_sync(netbox_facts const& f, std::vector<source_facts> const& sources,
@@ -116,7 +118,8 @@ cost cost_at(std::vector<load_item> const& items, config::profile const& p) {
   }
   auto const parallel = static_cast<double>(std::clamp<std::size_t>(p.max_in_flight, 1, useful_in_flight));
   auto const batches = p.batch_size == 0 ? 0 : (c.requests + p.batch_size - 1) / p.batch_size;
-  double const pauses_ms = batches > 1 ? static_cast<double>(batches - 1) * static_cast<double>(p.batch_delay.count()) : 0;
+  double const pauses_ms =
+      batches > 1 ? static_cast<double>(batches - 1) * static_cast<double>(p.batch_delay.count()) : 0;
   double const paced = p.requests_per_second > 0 ? static_cast<double>(c.requests) / p.requests_per_second : 0;
   c.seconds = std::max(paced, (work_ms / parallel + pauses_ms) / 1000);
   return c;
@@ -124,9 +127,10 @@ cost cost_at(std::vector<load_item> const& items, config::profile const& p) {
 
 void judge_profile(config::profile const& p, std::vector<load_item> const& items, findings& out) {
   notebook note(out, "profile");
-  note.ok(p.name, fmt::format("at most {} in flight, {:g} requests a second, {} objects a request, {} ms after every {}",
-                              p.max_in_flight, p.requests_per_second, p.objects_per_request, p.batch_delay.count(),
-                              p.batch_size));
+  note.ok(
+      p.name,
+      fmt::format("at most {} in flight, {:g} requests a second, {} objects a request, {} ms after every {}",
+                  p.max_in_flight, p.requests_per_second, p.objects_per_request, p.batch_delay.count(), p.batch_size));
   for (auto const& o : p.overrides) note.note("environment", o);
   for (auto const& i : items) {
     double const list_ms = static_cast<double>(std::min(p.objects_per_request, i.objects)) * i.ms_per_object;
@@ -139,7 +143,8 @@ void judge_profile(config::profile const& p, std::vector<load_item> const& items
                  "timeout-504");
   }
   if (p.max_in_flight > 8)
-    note.warning("max_in_flight", fmt::format("{} at once: each may take a database connection of NetBox's", p.max_in_flight),
+    note.warning("max_in_flight",
+                 fmt::format("{} at once: each may take a database connection of NetBox's", p.max_in_flight),
                  "max_in_flight: 4; NetBox's cores are busy with fewer", "database-unavailable");
 }
 

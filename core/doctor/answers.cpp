@@ -222,7 +222,8 @@ void read_resources(std::string_view body, source_facts& into) {
   // Where a whole node is away its storages are, too: that is said of the node.
   for (auto& s : into.storages)
     std::erase_if(s.away_on, [&](std::string const& node) {
-      return std::any_of(into.nodes.begin(), into.nodes.end(), [&](auto const& n) { return n.name == node && !n.online; });
+      return std::any_of(into.nodes.begin(), into.nodes.end(),
+                         [&](auto const& n) { return n.name == node && !n.online; });
     });
   std::sort(into.nodes.begin(), into.nodes.end(), [](auto const& a, auto const& b) { return a.name < b.name; });
   std::sort(into.storages.begin(), into.storages.end(), [](auto const& a, auto const& b) { return a.name < b.name; });

@@ -1,4 +1,5 @@
-// What was seen of NetBox, the sources and this machine, without a judgement. look_*.cpp fills it in; judge.cpp reads it.
+// What was seen of NetBox, the sources and this machine, without a judgement. look_*.cpp fills it in; judge.cpp reads
+// it.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -114,8 +115,8 @@ struct state_facts {
   std::optional<std::uint64_t> free_bytes, journal_bytes;
   std::optional<base::error> journal_error;
   bool journal_exists = false;
-  std::vector<std::string> unfinished;   // runs, newest first
-  std::size_t recent = 0, stopped = 0;   // of the last runs: how many, and how many NetBox's trouble ended early
+  std::vector<std::string> unfinished;  // runs, newest first
+  std::size_t recent = 0, stopped = 0;  // of the last runs: how many, and how many NetBox's trouble ended early
   std::optional<store::lock_holder> lock;
   known lock_held;  // empty: its holder is on another machine
 };

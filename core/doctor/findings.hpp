@@ -16,11 +16,11 @@ std::string_view name(level l);
 
 struct finding {
   doctor::level level = doctor::level::ok;
-  std::string group;    // "configuration", "NetBox", "source pve-a", "this machine"
-  std::string title;    // what was looked at: "token"
-  std::string seen;     // what was seen, on one line
-  std::string todo;     // a command or a setting; empty where there is nothing to do
-  std::string symptom;  // of symptoms.hpp; may be empty
+  std::string group;                               // "configuration", "NetBox", "source pve-a", "this machine"
+  std::string title;                               // what was looked at: "token"
+  std::string seen;                                // what was seen, on one line
+  std::string todo;                                // a command or a setting; empty where there is nothing to do
+  std::string symptom;                             // of symptoms.hpp; may be empty
   base::error_code code = base::error_code::data;  // of a problem: what a run would end with
 };
 

@@ -29,8 +29,8 @@ std::string plural(std::size_t n, std::string const& what) {
 
 void judge_connection(connection_facts const& c, instant now, std::string const& server, notebook& note) {
   if (c.url.starts_with("http://")) {
-    bool const loopback = c.url.starts_with("http://127.") || c.url.starts_with("http://localhost") ||
-                          c.url.starts_with("http://[::1]");
+    bool const loopback =
+        c.url.starts_with("http://127.") || c.url.starts_with("http://localhost") || c.url.starts_with("http://[::1]");
     if (!loopback)
       note.warning("TLS", c.url + " is plain http: the token can be read on the way", "use https in " + server, "tls");
     return;
@@ -47,10 +47,10 @@ void judge_connection(connection_facts const& c, instant now, std::string const&
   if (left < 0s)
     note.warning("certificate", seen + how, "renew it; a pinned or unverified one works on", "tls");
   else if (left < certificate_soon)
-    note.warning("certificate", seen + how,
-                 c.pinned ? "after its renewal the fingerprint is another one: set it then"
-                          : std::string("renew it in time"),
-                 "tls");
+    note.warning(
+        "certificate", seen + how,
+        c.pinned ? "after its renewal the fingerprint is another one: set it then" : std::string("renew it in time"),
+        "tls");
   else
     note.ok("certificate", seen + how);
 }
@@ -139,9 +139,9 @@ void judge_token(netbox_facts const& f, instant now, notebook& note) {
   else if (good > 0 && !read_only)
     note.ok("permissions", fmt::format("all {} that were looked at, on {}", good, plural(kinds, "kind")));
   if (!unknown.empty())
-    note.note("permissions", "could not be determined without writing: " + base::join(unknown),
-              f.permissions_hidden ? "they may come from a group, which this token may not look at (users.view_group)"
-                                   : "");
+    note.note(
+        "permissions", "could not be determined without writing: " + base::join(unknown),
+        f.permissions_hidden ? "they may come from a group, which this token may not look at (users.view_group)" : "");
   if (f.change_log && !*f.change_log)
     note.note("change log", "the token may not read it: a lost answer will cost several requests in place of one",
               "core.view_objectchange, if you like");
@@ -154,9 +154,10 @@ void judge_load(netbox_facts const& f, notebook& note) {
     auto const seen = fmt::format("{} of {} requests found no database, with one in flight: {}", f.database_errors,
                                   f.requests, f.database_words);
     if (!all && fast)
-      note.problem("database", seen + " (a poisoned pool)",
-                   "restart NetBox's workers (systemctl restart netbox); then fewer threads, or a higher max_connections",
-                   "poisoned-pool", error_code::unreachable);
+      note.problem(
+          "database", seen + " (a poisoned pool)",
+          "restart NetBox's workers (systemctl restart netbox); then fewer threads, or a higher max_connections",
+          "poisoned-pool", error_code::unreachable);
     else
       note.problem("database", seen, "is PostgreSQL up? has it connections left (max_connections)?",
                    "database-unavailable", error_code::unreachable);
@@ -168,9 +169,10 @@ void judge_load(netbox_facts const& f, notebook& note) {
                  "see NetBox's log, and the proxy's", "cut-502");
   if (f.page_size) {
     if (*f.page_size < expected_page)
-      note.warning("page size", fmt::format("NetBox gives {} objects at most at once, where weir asks for {}", *f.page_size,
-                                            expected_page),
-                   "MAX_PAGE_SIZE = 1000 in NetBox's configuration", "page-size");
+      note.warning(
+          "page size",
+          fmt::format("NetBox gives {} objects at most at once, where weir asks for {}", *f.page_size, expected_page),
+          "MAX_PAGE_SIZE = 1000 in NetBox's configuration", "page-size");
     else
       note.ok("page size", fmt::format("{} objects at once", *f.page_size));
   } else if (!f.error) {
@@ -178,9 +180,9 @@ void judge_load(netbox_facts const& f, notebook& note) {
   }
   if (!f.latencies.empty()) {
     std::vector<std::string> parts;
-    for (auto const& l : f.latencies) parts.push_back(fmt::format("{}: {}", l.objects, in_time(l.median_ms)));
+    for (auto const& l : f.latencies) parts.push_back(fmt::format("{} in {}", l.objects, in_time(l.median_ms)));
     auto const& largest = f.latencies.back();
-    auto const seen = "reading " + f.measured + ", " + base::join(parts) + " (median of 3)";
+    auto const seen = "reading " + f.measured + ": " + base::join(parts) + " (median of 3)";
     if (f.latencies.front().median_ms > 1000 || largest.median_ms > 10000)
       note.warning("latency", seen, "NetBox is slow, or busy: a gentler profile, or another hour", "slow-netbox");
     else
@@ -278,6 +280,13 @@ bool holds(privileges const& p, std::string_view path, std::string_view privileg
 
 namespace {
 
+// Proxmox VE lists no backup, with 200, for whom this is not so.
+bool sees_backups(privileges const& p, std::string const& storage) {
+  auto const path = "/storage" + (storage.empty() ? "" : "/" + storage);
+  return holds(p, path, "Datastore.Allocate") ||
+         (holds(p, path, "Datastore.AllocateSpace") && holds(p, "/vms", "VM.Backup"));
+}
+
 void judge_privileges(source_facts const& f, notebook& note) {
   auto const& p = *f.privileges;
   auto const own = f.with_token ? "--tokens '" + f.who + "'" : "--users '" + f.who + "'";
@@ -290,7 +299,8 @@ void judge_privileges(source_facts const& f, notebook& note) {
   }
   auto const anywhere = [&](std::string_view below, std::string_view privilege) {
     return std::any_of(p.begin(), p.end(), [&](auto const& at) {
-      return (at.first.starts_with(below) || at.first.starts_with("/pool/")) && at.second.contains(std::string(privilege));
+      return (at.first.starts_with(below) || at.first.starts_with("/pool/")) &&
+             at.second.contains(std::string(privilege));
     });
   };
   struct need {
@@ -316,14 +326,13 @@ void judge_privileges(source_facts const& f, notebook& note) {
   if (!f.backups_wanted) return;
   std::vector<std::string> good, bad;
   bool const vm_backup = holds(p, "/vms", "VM.Backup");
-  auto const may = [&](std::string const& path) {
-    return holds(p, path, "Datastore.Allocate") || (holds(p, path, "Datastore.AllocateSpace") && vm_backup);
-  };
   for (auto const& s : f.storages)
-    if (s.backups && !s.disabled) (may("/storage/" + s.name) ? good : bad).push_back(s.name);
+    if (s.backups && !s.disabled) (sees_backups(p, s.name) ? good : bad).push_back(s.name);
   if (good.empty() && bad.empty()) {
-    if (!may("/storage")) bad.emplace_back("any storage");
-    else note.note("backups", "no storage that may hold backups is seen");
+    if (!sees_backups(p, {}))
+      bad.emplace_back("any storage");
+    else
+      note.note("backups", "no storage that may hold backups is seen");
   }
   if (!bad.empty()) {
     std::vector<std::string> lacking;
@@ -331,8 +340,7 @@ void judge_privileges(source_facts const& f, notebook& note) {
       lacking.emplace_back("Datastore.AllocateSpace");
     if (!vm_backup) lacking.emplace_back("VM.Backup");
     note.problem("backups",
-                 fmt::format("the list of backups is empty (with 200) on {}: {} is missing, and Datastore.Audit is not "
-                             "enough",
+                 fmt::format("the list of backups is empty (with 200) on {} without {}; Datastore.Audit is not enough",
                              base::join(bad), base::join(lacking, " and ")),
                  "pveum role add WeirBackups --privs 'Datastore.AllocateSpace VM.Backup' && pveum acl modify / " + own +
                      " --roles PVEAuditor,WeirBackups",
@@ -364,7 +372,8 @@ void judge_source(source_facts const& f, instant now, findings& out) {
   if (dead == f.addresses.size()) return;
   if (f.error) {
     note.problem("access", f.error->what, f.error->hint,
-                 f.error->code == error_code::credentials ? "credentials-proxmox" : symptom_of(*f.error), f.error->code);
+                 f.error->code == error_code::credentials ? "credentials-proxmox" : symptom_of(*f.error),
+                 f.error->code);
     return;
   }
   if (f.type != "proxmox") {
@@ -374,7 +383,8 @@ void judge_source(source_facts const& f, instant now, findings& out) {
   note.ok("version", "Proxmox VE " + f.version + (f.cluster.empty() ? "" : ", cluster " + f.cluster));
   if (f.privileges) judge_privileges(f, note);
   if (f.quorate && !*f.quorate)
-    note.warning("cluster", "it has no quorum: it can be read, and may be out of date", "pvecm status", "proxmox-offline");
+    note.warning("cluster", "it has no quorum: it can be read, and may be out of date", "pvecm status",
+                 "proxmox-offline");
   std::vector<std::string> offline, away, disabled;
   for (auto const& n : f.nodes)
     if (!n.online) offline.push_back(n.name);
@@ -385,15 +395,17 @@ void judge_source(source_facts const& f, instant now, findings& out) {
       away.push_back(s.name + " (on " + base::join(s.away_on) + ")");
   }
   if (!offline.empty())
-    note.warning("nodes", base::join(offline) + (offline.size() == 1 ? " is offline" : " are offline") +
-                              ": their guests and backups stay in NetBox as they are",
+    note.warning("nodes",
+                 base::join(offline) + (offline.size() == 1 ? " is offline" : " are offline") +
+                     ": their guests and backups stay in NetBox as they are",
                  "bring them back, or leave it", "proxmox-offline");
   else
     note.ok("nodes", plural(f.nodes.size(), "node") + ", all online");
   if (!away.empty())
     note.warning("storages", "no answer from " + base::join(away) + ": the backups there stay in NetBox as they are",
                  "pvesm status on the node", "proxmox-offline");
-  if (!disabled.empty()) note.note("storages", base::join(disabled) + (disabled.size() == 1 ? " is" : " are") + " disabled");
+  if (!disabled.empty())
+    note.note("storages", base::join(disabled) + (disabled.size() == 1 ? " is" : " are") + " disabled");
   if (away.empty() && !f.storages.empty()) note.ok("storages", plural(f.storages.size(), "storage"));
   if (f.guests) {
     std::size_t backups = 0;
@@ -401,7 +413,7 @@ void judge_source(source_facts const& f, instant now, findings& out) {
     for (auto const& s : f.storages)
       if (s.backups && !s.disabled) {
         any = true;
-        if (s.backup_count)
+        if (s.backup_count && (!f.privileges || sees_backups(*f.privileges, s.name)))
           backups += *s.backup_count;
         else
           counted = false;
@@ -432,9 +444,10 @@ void judge_state(state_facts const& f, findings& out) {
   }
   auto const whose = fmt::format("{}, of {}, mode {:04o}", dir, f.owner, f.mode & 07777);
   if (!f.writable)
-    note.problem("state_dir", whose + ", and " + f.me + " may not write to it",
-                 f.owner == f.me ? "chmod u+rwx " + dir : fmt::format("chown -R {} {}, or run weir as {}", f.me, dir, f.owner),
-                 "state-dir", error_code::failed);
+    note.problem(
+        "state_dir", whose + ", and " + f.me + " may not write to it",
+        f.owner == f.me ? "chmod u+rwx " + dir : fmt::format("chown -R {} {}, or run weir as {}", f.me, dir, f.owner),
+        "state-dir", error_code::failed);
   else if ((f.mode & 022) != 0)
     note.warning("state_dir", whose + ": others may write to it", "chmod 700 " + dir, "state-dir");
   else if (f.owner != f.me)
@@ -459,14 +472,15 @@ void judge_state(state_facts const& f, findings& out) {
     note.ok("journal", "journal.db opens, " + in_bytes(f.journal_bytes.value_or(0)));
   if (f.lock && f.lock_held.value_or(true)) {
     auto const& l = *f.lock;
-    auto const seen = fmt::format("weir {}, run {}, pid {} on {}, since {}", base::shorten(l.command, 40),
-                                  base::shorten(l.run, 40), l.pid, base::shorten(l.host, 80),
-                                  base::format_instant(std::chrono::floor<seconds>(l.since)));
-    note.note("lock", seen + (f.lock_held ? " is at work on this NetBox" : " is said to be at work, on another machine"),
+    auto const seen =
+        fmt::format("weir {}, run {}, pid {} on {}, since {}", base::shorten(l.command, 40), base::shorten(l.run, 40),
+                    l.pid, base::shorten(l.host, 80), base::format_instant(std::chrono::floor<seconds>(l.since)));
+    note.note("lock",
+              seen + (f.lock_held ? " is at work on this NetBox" : " is said to be at work, on another machine"),
               "a second run ends with exit code 5 meanwhile", "locked");
   } else if (f.lock) {
-    note.note("lock", fmt::format("left by a process that died (pid {}, run {}): the next run takes it over", f.lock->pid,
-                                  base::shorten(f.lock->run, 40)));
+    note.note("lock", fmt::format("left by a process that died (pid {}, run {}): the next run takes it over",
+                                  f.lock->pid, base::shorten(f.lock->run, 40)));
   }
   // One that is at work is no unfinished one.
   if (!f.unfinished.empty() && !(f.lock && f.lock_held.value_or(true)))
@@ -480,10 +494,10 @@ void judge_state(state_facts const& f, findings& out) {
 void judge_machine(machine_facts const& f, findings& out) {
   notebook note(out, "this machine");
   if (f.now < instant(std::chrono::seconds(1704067200)))  // 2024
-    note.problem("clock", "it says " + base::format_instant(std::chrono::floor<seconds>(f.now)), "timedatectl set-ntp true",
-                 "clock-skew", error_code::failed);
+    note.problem("clock", "it says " + base::format_instant(std::chrono::floor<seconds>(f.now)),
+                 "timedatectl set-ntp true", "clock-skew", error_code::failed);
   if (f.clock_synchronised && !*f.clock_synchronised)
-    note.note("clock", "the kernel does not know it as synchronised", "timedatectl set-ntp true", "clock-skew");
+    note.note("clock", "the kernel does not know it as synchronised", "timedatectl set-ntp true");
   if (f.open_files < 256)
     note.warning("open files", fmt::format("at most {}: a run may need more", f.open_files),
                  "ulimit -n 1024, or LimitNOFILE=1024 in the unit");
@@ -501,8 +515,8 @@ void judge_clocks(std::vector<std::pair<std::string, seconds>> const& ahead, fin
     if (a.second > skew_tolerated || a.second < -skew_tolerated) off.push_back(a);
   auto const words = [](seconds s) { return in_words(s < 0s ? -s : s) + (s < 0s ? " behind" : " ahead of"); };
   // All of several servers agree, and only this machine does not.
-  auto const [least, most] = std::minmax_element(ahead.begin(), ahead.end(),
-                                                 [](auto const& a, auto const& b) { return a.second < b.second; });
+  auto const [least, most] =
+      std::minmax_element(ahead.begin(), ahead.end(), [](auto const& a, auto const& b) { return a.second < b.second; });
   if (ahead.size() > 1 && off.size() == ahead.size() && most->second - least->second <= 2 * skew_tolerated) {
     auto const by = ahead.front().second;
     note.warning("this machine", fmt::format("all {} servers are {} this machine", ahead.size(), words(by)),
@@ -512,7 +526,9 @@ void judge_clocks(std::vector<std::pair<std::string, seconds>> const& ahead, fin
   for (auto const& [name, by] : off)
     note.warning(name, words(by) + " this machine", "timedatectl set-ntp true, there", "clock-skew");
   if (off.empty())
-    note.ok("clocks", fmt::format("{} within {} s of this machine's", ahead.size() == 1 ? "1 server" : fmt::format("{} servers", ahead.size()), skew_tolerated.count()));
+    note.ok("clocks", fmt::format("{} within {} s of this machine's",
+                                  ahead.size() == 1 ? "1 server" : fmt::format("{} servers", ahead.size()),
+                                  skew_tolerated.count()));
 }
 
 }  // namespace weir::doctor

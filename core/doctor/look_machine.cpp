@@ -29,7 +29,9 @@ std::string user_name(uid_t id) {
   return std::to_string(id);
 }
 
-bool may_write(fs::path const& folder) { return ::faccessat(AT_FDCWD, folder.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0; }
+bool may_write(fs::path const& folder) {
+  return ::faccessat(AT_FDCWD, folder.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0;
+}
 
 // Whether the folder could be made: the nearest one above it that is there may be written.
 bool may_make(fs::path folder) {

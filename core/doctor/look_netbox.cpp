@@ -28,6 +28,7 @@ struct wire_log {
   std::optional<http::certificate> certificate;
   std::optional<seconds> ahead;
   std::vector<double> database_error_ms;  // of each request that found no database
+  outcome last = outcome::ok;
 };
 
 class watched_transport final : public http::transport {
@@ -73,13 +74,14 @@ class look {
     ceilings.max_attempts = 1;  // each failure is a finding
     wire_ = std::make_unique<http::client>(
         io_.loop(),
-        std::make_unique<watched_transport>(http::make_curl_transport(io_.loop(), settings.netbox.tls, 1), log_), ceilings,
-        "netbox");
+        std::make_unique<watched_transport>(http::make_curl_transport(io_.loop(), settings.netbox.tls, 1), log_),
+        ceilings, "netbox");
     if (!learnt.empty()) wire_->restore(learnt);
     wire_->drain_when([this] { return stop_.load(); });
     wire_->on_attempt([log = log_](http::attempt_seen const& a) {
-      if (a.outcome != outcome::overload || a.status != 500) return;
       std::lock_guard const lock(log->mutex);
+      log->last = a.outcome;
+      if (a.outcome != outcome::overload || a.status != 500) return;
       log->database_error_ms.push_back(static_cast<double>(a.elapsed.count()));
     });
     netbox_ = std::make_unique<netbox::client>(*wire_, settings.netbox, settings.profile);
@@ -125,8 +127,8 @@ class look {
       for (auto const& name : netbox::kind_names(stage.kinds_json)) {
         auto const* k = kinds_.find(name);
         if (k == nullptr) continue;
-        auto const found = std::find_if(facts_.rights.begin(), facts_.rights.end(),
-                                        [&](auto const& r) { return r.kind == k->name; });
+        auto const found =
+            std::find_if(facts_.rights.begin(), facts_.rights.end(), [&](auto const& r) { return r.kind == k->name; });
         auto& r = found == facts_.rights.end() ? facts_.rights.emplace_back() : *found;
         r.kind = k->name;
         r.title = k->title;
@@ -142,7 +144,8 @@ class look {
     if (a.outcome == outcome::ok) return true;
     if (a.outcome == outcome::overload) {
       facts_.database_words = netbox::parse_blame(a.reply.body).detail;
-    } else if (a.outcome != outcome::data && a.outcome != outcome::credentials && a.outcome != outcome::cancelled) {
+    } else if (a.outcome != outcome::data && a.outcome != outcome::credentials && a.outcome != outcome::cancelled &&
+               a.outcome != outcome::stale) {
       ++facts_.faults;
     }
     return false;
@@ -152,10 +155,16 @@ class look {
     return !stop_ && log_->database_error_ms.size() < enough_errors && facts_.faults < enough_errors;
   }
 
+  static bool once_more(outcome o) { return o == outcome::overload || o == outcome::unknown || o == outcome::stale; }
+  bool was_cut() const {
+    std::lock_guard const lock(log_->mutex);
+    return log_->last == outcome::unknown || log_->last == outcome::stale;
+  }
+
   http::answer get(std::string const& target) {
     auto a = netbox_->raw(method::get, target, {}, "doctor");
-    // A poisoned pool lets a share through: one more chance, so that the rest can be seen all the same.
-    if (!note(a) && a.outcome == outcome::overload && go_on()) {
+    // A poisoned pool lets a share through, and a connection may be cut once: one more chance.
+    if (!note(a) && once_more(a.outcome) && go_on()) {
       a = netbox_->raw(method::get, target, {}, "doctor");
       note(a);
     }
@@ -167,6 +176,7 @@ class look {
       auto info = netbox_->status();
       if (!info) {
         facts_.error = info.error();
+        if (n == 0 && was_cut()) continue;
         // Its words are for people; what the database said is looked for in the answer itself.
         if (info.error().what.find("OperationalError") == std::string::npos) return false;
         note(netbox_->raw(method::get, "/status/", {}, "doctor"));
@@ -213,8 +223,7 @@ class look {
     }
     if (!user_->in_groups || facts_.superuser.value_or(false)) return;
     auto const groups = get("/users/groups/?limit=1000");
-    facts_.permissions_hidden =
-        groups.outcome != outcome::ok || !add_groups(groups.reply.body, me.reply.body, *user_);
+    facts_.permissions_hidden = groups.outcome != outcome::ok || !add_groups(groups.reply.body, me.reply.body, *user_);
   }
 
   bool listed(std::string const& kind, std::string_view action) const {

@@ -8,11 +8,13 @@ constexpr symptom table[] = {
     {"database-unavailable",
      "\"database unavailable\" in NetBox's log; HTTP 500 `OperationalError`: \"too many clients already\", \"remaining "
      "connection slots are reserved\"",
-     "PostgreSQL has no connection left for NetBox: each of its threads keeps one (`CONN_MAX_AGE`), and workers × threads "
+     "PostgreSQL has no connection left for NetBox: each of its threads keeps one (`CONN_MAX_AGE`), and workers × "
+     "threads "
      "is more than `max_connections` leaves",
      "`profile: ultra-conservative`; raise PostgreSQL's `max_connections`, or give NetBox fewer workers or threads"},
     {"poisoned-pool",
-     "\"a poisoned pool\": database errors at once, in a few milliseconds, although one request is in flight; waiting does "
+     "\"a poisoned pool\": database errors at once, in a few milliseconds, although one request is in flight; waiting "
+     "does "
      "not help",
      "after a burst (anybody's) the lucky threads sit on the connections and the others fail every request",
      "restart NetBox's workers (`systemctl restart netbox`), then `weir resume`; against the next time: as for "
@@ -36,7 +38,8 @@ constexpr symptom table[] = {
      "`pveum acl modify / --tokens 'sync@pve!weir' --roles PVEAuditor`"},
     {"empty-backup-list", "no backups, although there are some; \"the list of backups is empty\"",
      "Proxmox VE answers 200 with an *empty* list to who may not see backups; `Datastore.Audit` is not enough",
-     "`Datastore.AllocateSpace` on the storage and `VM.Backup` on the guests, for the token itself; weir deletes nothing "
+     "`Datastore.AllocateSpace` on the storage and `VM.Backup` on the guests, for the token itself; weir deletes "
+     "nothing "
      "meanwhile"},
     {"tls", "\"the certificate is not trusted\", \"certificate has expired\", \"is not for this name\"",
      "Proxmox VE's certificate is signed by the cluster's own CA, or it has been renewed",
@@ -50,17 +53,19 @@ constexpr symptom table[] = {
     {"stopped-early", "exit code 75, \"what is left is deferred\"",
      "NetBox went away for longer than `retry.max_outage_s`, or `--max-duration` was over", "`weir resume`"},
     {"deletes-refused", "exit code 4, \"deletions at once are refused\"",
-     "more backups are gone at once than `max_deletes` (10, or 20 %) allows: a storage may be away, a right may have been "
+     "more backups are gone at once than `max_deletes` (10, or 20 %) allows: a storage may be away, a right may have "
+     "been "
      "lost",
      "`weir plan` shows them; if they are really gone: a larger `max_deletes` for one run"},
     {"plugin-refused", "exit code 3, and the file of a `.so` in an error",
-     "a stage plugin was built for another weir, is damaged, or breaks the contract", "`weir stages check FILE` says which"},
+     "a stage plugin was built for another weir, is damaged, or breaks the contract",
+     "`weir stages check FILE` says which"},
     {"html-answer", "500 with an HTML page below `/api/`, \"not NetBox's JSON\"",
      "Redis is down, or `netbox.url` is not NetBox's address (a login page, a proxy)",
      "`systemctl status redis`; `netbox.url` is what stands before `/api/`"},
     {"netbox-too-old", "exit code 69, \"too old for weir\"", "NetBox is older than 4.5", "upgrade NetBox"},
-    {"clock-skew", "times are off by minutes or hours; \"certificate is not yet valid\"",
-     "a machine's clock is wrong", "`timedatectl set-ntp true` on the machine that `weir doctor` names"},
+    {"clock-skew", "times are off by minutes or hours; \"certificate is not yet valid\"", "a machine's clock is wrong",
+     "`timedatectl set-ntp true` on the machine that `weir doctor` names"},
     {"missing-proxbox", "the stage `backups` is skipped, \"does not have the plugin netbox_proxbox\"",
      "NetBox lacks netbox-proxbox, which backups are kept in",
      "install it in NetBox, or leave `backups` out of `stages`"},
@@ -70,7 +75,8 @@ constexpr symptom table[] = {
      "`weir plan`"},
     {"state-dir", "\"cannot be made or written\", \"is no database\", at the start of a sync",
      "`state_dir` belongs to another user, is on a full disk, or its journal is damaged",
-     "let the user that runs weir own it (`chown -R weir: /var/lib/weir`); a damaged `journal.db` may be moved away: the "
+     "let the user that runs weir own it (`chown -R weir: /var/lib/weir`); a damaged `journal.db` may be moved away: "
+     "the "
      "next sync compares everything"},
     {"page-size", "many more reads than usual", "NetBox's `MAX_PAGE_SIZE` is small",
      "`MAX_PAGE_SIZE = 1000` in NetBox's configuration"},

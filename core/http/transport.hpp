@@ -60,9 +60,9 @@ struct reply {
   std::string error_text;     // for people, without secrets; empty if error is none
   bool request_sent = false;  // at least a byte of the request was written
   bool connection_reused = false;
-  bool reply_started = false;        // at least a line of the answer came
-  bool certificate_refused = false;  // with failure::tls: the same certificate will be refused again
-  std::string server;                // "https://host:port" that answered or failed
+  bool reply_started = false;                    // at least a line of the answer came
+  bool certificate_refused = false;              // with failure::tls: the same certificate will be refused again
+  std::string server;                            // "https://host:port" that answered or failed
   std::optional<http::certificate> certificate;  // absent on a connection that was there before
   std::chrono::milliseconds elapsed{0};
 

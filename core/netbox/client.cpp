@@ -146,7 +146,8 @@ base::result<std::vector<client::logged_change>> client::find_changes(std::strin
   return std::move(*found);
 }
 
-std::optional<std::vector<client::logged_change>> client::parse_changes(std::string_view body, std::string_view marker) {
+std::optional<std::vector<client::logged_change>> client::parse_changes(std::string_view body,
+                                                                        std::string_view marker) {
   auto const parsed = json::parse(body, nullptr, false);
   if (!parsed.is_object() || !parsed.contains("results") || !parsed.at("results").is_array()) return {};
   std::vector<logged_change> out;

@@ -87,7 +87,19 @@ char const* action_of(std::string const& method) {
 }
 
 struct target {
-  enum class what { table, object, status, installed, plugin_root, root, changes, change, me, tokens, users } kind = what::status;
+  enum class what {
+    table,
+    object,
+    status,
+    installed,
+    plugin_root,
+    root,
+    changes,
+    change,
+    me,
+    tokens,
+    users
+  } kind = what::status;
   netbox_table* table = nullptr;
   std::int64_t id = 0;
 
@@ -637,8 +649,8 @@ struct netbox_app::state {
       if (where->table != nullptr && where->table->model->plugin && !options.plugin) return not_found_page();
       std::size_t objects = 0;
       auto r = request.method == "OPTIONS" ? describe(*where, mine)
-               : is_read ? read(*where, mine, base, path, query, objects)
-                         : write(request, *where, body, base, query, request_id);
+               : is_read                   ? read(*where, mine, base, path, query, objects)
+                                           : write(request, *where, body, base, query, request_id);
       if (is_read && waits.after) waits.after(objects);
       if (request.header("Accept").starts_with("text/html")) {  // the browsable API
         std::erase_if(r.headers, [](auto const& h) { return h.first == "Content-Type"; });

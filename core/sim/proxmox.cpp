@@ -324,10 +324,9 @@ class api {
     auto const name = node.at("node").get<std::string>();
     if (!may("/nodes/" + name, "Sys.Audit"))
       throw api_error{403, "Permission check failed (/nodes/" + name + ", Sys.Audit)"};
-    auto const now = std::chrono::duration_cast<std::chrono::seconds>(
-                         std::chrono::system_clock::now().time_since_epoch())
-                         .count() +
-                     node.value("clock_ahead_s", 0);
+    auto const now =
+        std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count() +
+        node.value("clock_ahead_s", 0);
     return {{"time", now}, {"localtime", now}, {"timezone", "UTC"}};
   }
 

@@ -33,12 +33,14 @@ TEST(answers, options_of_a_list) {
 }
 
 TEST(answers, the_page_size_stands_in_the_links) {
-  auto const last = read_page(R"({"count":10,"next":null,"previous":"http://n:8800/api/extras/tags/?limit=1000","results":[{"id":2}]})");
+  auto const last = read_page(
+      R"({"count":10,"next":null,"previous":"http://n:8800/api/extras/tags/?limit=1000","results":[{"id":2}]})");
   ASSERT_TRUE(last);
   EXPECT_EQ(last->count, 10u);
   EXPECT_EQ(last->limit, 1000u);
   EXPECT_EQ(last->objects, 1u);
-  auto const capped = read_page(R"({"count":500,"next":"http://n/api/x/?a=1&limit=100&offset=101","previous":null,"results":[]})");
+  auto const capped =
+      read_page(R"({"count":500,"next":"http://n/api/x/?a=1&limit=100&offset=101","previous":null,"results":[]})");
   EXPECT_EQ(capped->limit, 100u);
   auto const cursor = read_page(R"({"count":null,"next":null,"previous":null,"results":[]})");
   ASSERT_TRUE(cursor);
@@ -92,8 +94,10 @@ TEST(answers, a_v2_token_is_told_from_others_by_its_key) {
 
 TEST(answers, v1_tokens_cannot_be_told_apart) {
   EXPECT_EQ(read_tokens(tokens(token(1, 1, false, "")), 1, "0123").write_enabled, known(false));
-  EXPECT_EQ(read_tokens(tokens(token(1, 1, false, "") + "," + token(2, 1, true, "")), 1, "0123").write_enabled, known());
-  EXPECT_EQ(read_tokens(tokens(token(1, 1, true, "") + "," + token(2, 1, false, "x")), 1, "0123").write_enabled, known(true));
+  EXPECT_EQ(read_tokens(tokens(token(1, 1, false, "") + "," + token(2, 1, true, "")), 1, "0123").write_enabled,
+            known());
+  EXPECT_EQ(read_tokens(tokens(token(1, 1, true, "") + "," + token(2, 1, false, "x")), 1, "0123").write_enabled,
+            known(true));
 }
 
 TEST(answers, a_filter_is_not_believed) {
@@ -120,7 +124,8 @@ TEST(answers, of_proxmox) {
     {"type":"storage","storage":"nfs","node":"b","shared":1,"content":"iso,backup","status":"unknown"},
     {"type":"storage","storage":"local","node":"a","shared":0,"content":"images","status":"unknown"}]})",
                  f);
-  read_storages(R"({"data":[{"storage":"nfs","content":"backup"},{"storage":"off","content":"backup","disable":1}]})", f);
+  read_storages(R"({"data":[{"storage":"nfs","content":"backup"},{"storage":"off","content":"backup","disable":1}]})",
+                f);
   read_cluster(R"({"data":[{"type":"node","name":"a"},{"type":"cluster","name":"c","quorate":0}]})", f);
   EXPECT_EQ(f.guests, 2u);
   EXPECT_EQ(f.guests_unknown, 1u);
