@@ -218,7 +218,7 @@ class OneAtATime(ServeCase):
         gate = self.get("/status")["gate"]
         self.assertEqual((gate["ceiling"], gate["breaker"], gate["control"]), (1, "closed", "adaptive"))
         # Now without the schedule, so that what is left stays left.
-        self.config = self.configuration(serve={"schedules": {}})
+        self.config = self.configuration()
         self.service.signal(signal.SIGHUP)
         self.until(lambda: not self.get("/status")["schedules"], "the schedule's end")
         self.assertEqual(self.post(f"/runs/{run['id']}/cancel")["id"], run["id"])
