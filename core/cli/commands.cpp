@@ -34,24 +34,6 @@ extern "C" void on_signal(int) {
 
 extern "C" void on_question(int) { ask_for_progress(); }
 
-// The stages that a run is going to have, where that is known before.
-std::vector<std::pair<std::string, std::string>> expected(setup const& ready) {
-  std::vector<std::pair<std::string, std::string>> out;
-  for (auto const& s : ready.settings.sources) {
-    if (!ready.options.sources.empty() && !ready.options.sources.contains(s.name)) continue;
-    for (auto const& stage : ready.options.stages) {
-      if (stage.source_type != s.type) continue;
-      auto const only = ready.options.stage_sources.find(stage.id);
-      if (only == ready.options.stage_sources.end() ||
-          std::find(only->second.begin(), only->second.end(), s.name) != only->second.end())
-        out.emplace_back(s.name, stage.id);
-    }
-  }
-  for (auto const& stage : ready.options.stages)
-    if (stage.source_type.empty()) out.emplace_back("", stage.id);
-  return out;
-}
-
 // The result of what has been done already: that nobody got it is a failure, too.
 int deliver(std::string const& text, int code) {
   std::cout << text << std::flush;
@@ -59,10 +41,6 @@ int deliver(std::string const& text, int code) {
   complain(base::fail("the result could not be written to stdout", "the journal has the run: weir history"));
   return code == exit_code::done ? exit_code::failed : code;
 }
-
-}  // namespace
-
-namespace {
 
 // At the end of a command, when its result has been printed: nobody has to wait for a Pushgateway to see it.
 class metrics_of_run {
@@ -123,7 +101,9 @@ int sync(arguments const& args) {
   metrics_of_run numbers(args, ready);
   auto const outcome = [&] {
     progress_options how{rows_wanted(args), colour_wanted(args, STDERR_FILENO), dry, {}};
-    if (request.what != run_request::command::resume) how.expected = expected(ready);
+    if (request.what != run_request::command::resume)  // what is left of a run is known later
+      for (auto const& [source, stage] : engine::stages_by_source(ready.settings, ready.options))
+        how.expected.emplace_back(source, stage->id);
     progress_display display(std::move(how));
     std::vector<engine::observer*> all{&display, &numbers.of};
     if (events) all.push_back(&*events);
@@ -142,13 +122,11 @@ int sync(arguments const& args) {
     std::cerr << "nothing to resume: " << outcome.nothing << "\n";
     if (events) streamed(events->nothing_to_resume(outcome.nothing));
     if (args.output == "json")
-      return deliver(nlohmann::ordered_json{{"weir", version},
-                                            {"command", "resume"},
-                                            {"exit_code", 0},
-                                            {"resumes", nullptr}}
-                             .dump(2) +
-                         "\n",
-                     code);
+      return deliver(
+          nlohmann::ordered_json{{"weir", version}, {"command", "resume"}, {"exit_code", 0}, {"resumes", nullptr}}.dump(
+              2) +
+              "\n",
+          code);
     return code;
   }
   // The last line on stderr, for programs: why there is no result, or why it is not all.
@@ -237,12 +215,9 @@ int validate(arguments const& args) {
     std::size_t warnings = 0;
     for (auto const& d : said) diagnostics.push_back(as_json(d)), warnings += d.severity == config::severity::warning;
     for (auto const& s : seen.sources) sources.push_back({{"name", s.name}, {"type", s.type}, {"version", s.version}});
-    nlohmann::ordered_json out{{"weir", version},
-                               {"valid", code == exit_code::done},
-                               {"exit_code", code},
-                               {"error_count", said.size() - warnings},
-                               {"warning_count", warnings},
-                               {"diagnostics", std::move(diagnostics)}};
+    nlohmann::ordered_json out{{"weir", version},           {"valid", code == exit_code::done},
+                               {"exit_code", code},         {"error_count", said.size() - warnings},
+                               {"warning_count", warnings}, {"diagnostics", std::move(diagnostics)}};
     if (code == exit_code::done) {
       out["file"] = ready.settings.file.string();
       out["profile"] = ready.settings.profile.name;

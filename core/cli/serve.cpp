@@ -177,24 +177,13 @@ struct wanted_run {
 
 std::vector<serve::job_view> jobs_of(setup const& ready) {
   std::vector<serve::job_view> out;
-  auto const add = [&](std::string const& source, plugin::loaded_stage const& stage) {
+  for (auto const& [source, stage] : engine::stages_by_source(ready.settings, ready.options)) {
     serve::job_view j;
     j.source = source;
-    j.stage = stage.id;
-    j.title = stage.title;
+    j.stage = stage->id;
+    j.title = stage->title;
     out.push_back(std::move(j));
-  };
-  for (auto const& s : ready.settings.sources) {
-    if (!ready.options.sources.empty() && !ready.options.sources.contains(s.name)) continue;
-    for (auto const& stage : ready.options.stages) {
-      auto const only = ready.options.stage_sources.find(stage.id);
-      bool const reads = only == ready.options.stage_sources.end() ||
-                         std::find(only->second.begin(), only->second.end(), s.name) != only->second.end();
-      if (stage.source_type == s.type && reads) add(s.name, stage);
-    }
   }
-  for (auto const& stage : ready.options.stages)
-    if (stage.source_type.empty()) add("", stage);
   return out;
 }
 
@@ -398,8 +387,8 @@ void daemon::log_progress() {
 }
 
 void daemon::reload() {
-  auto const since = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::steady_clock::now().time_since_epoch());
+  auto const since =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch());
   service_->tell(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", since.count()));
   auto next = load(args_);
   if (!next.ready) {
@@ -441,7 +430,8 @@ void daemon::round() {
     auto const due = schedules_->due(moment::now(), runs_.busy());
     for (auto const i : due.refused) {
       state_.refused();
-      base::log::warning("schedule " + schedules_->at(i).name + ": its start was refused, a run is under way or begins");
+      base::log::warning("schedule " + schedules_->at(i).name +
+                         ": its start was refused, a run is under way or begins");
     }
     if (due.start) next = schedules_->at(*due.start);
   }

@@ -294,31 +294,19 @@ void runner::make_jobs() {
   auto const chosen = [&](std::string const& source, std::string const& stage) {
     return only_.empty() || only_.contains({source, stage});
   };
-  auto const reads = [&](plugin::loaded_stage const& stage, source::source const& from) {
-    auto const only = options_.stage_sources.find(stage.id);
-    return stage.source_type == from.type() &&
-           (only == options_.stage_sources.end() ||
-            std::find(only->second.begin(), only->second.end(), from.name()) != only->second.end());
-  };
-  auto const make = [&](plugin::loaded_stage const& stage, source::source* from) {
+  for (auto const& [source, stage] : stages_by_source(settings_, options_)) {
+    if (!chosen(source, stage->id)) continue;
+    auto const from =
+        std::find_if(sources_.begin(), sources_.end(), [&](auto const& s) { return s->name() == source; });
     auto j = std::make_unique<job>();
-    j->stage = &stage;
-    j->scope.from = from;
-    j->scope.source = from ? from->name() : "";
-    j->scope.stage = stage.id;
-    j->scope.declared = netbox::kind_names(stage.kinds_json);
-    return j;
-  };
-  for (auto const& s : sources_) {
-    std::vector<std::unique_ptr<job>> lane;
-    for (auto const& stage : options_.stages)
-      if (reads(stage, *s) && chosen(s->name(), stage.id)) lane.push_back(make(stage, s.get()));
-    if (!lane.empty()) lanes_.push_back(std::move(lane));
+    j->stage = stage;
+    j->scope.from = source.empty() ? nullptr : from->get();
+    j->scope.source = source;
+    j->scope.stage = stage->id;
+    j->scope.declared = netbox::kind_names(stage->kinds_json);
+    if (lanes_.empty() || lanes_.back().front()->scope.source != source) lanes_.emplace_back();
+    lanes_.back().push_back(std::move(j));
   }
-  std::vector<std::unique_ptr<job>> sourceless;
-  for (auto const& stage : options_.stages)
-    if (stage.source_type.empty() && chosen("", stage.id)) sourceless.push_back(make(stage, nullptr));
-  if (!sourceless.empty()) lanes_.push_back(std::move(sourceless));
   if (lanes_.empty() && !only_.empty())
     report_.notices.push_back({base::log::level::warning, "", "",
                                "nothing that run " + options_.resumes + " left is among the chosen stages and sources",
@@ -602,6 +590,23 @@ base::result<void> record_end(store::journal& journal, report const& r, int exit
         return ok;
   }
   return journal.prune(keep_runs, keep_unfinished_for, now);
+}
+
+std::vector<stage_of_source> stages_by_source(config::configuration const& settings, run_options const& options) {
+  std::vector<stage_of_source> out;
+  for (auto const& source : settings.sources) {
+    if (!options.sources.empty() && !options.sources.contains(source.name)) continue;
+    for (auto const& stage : options.stages) {
+      if (stage.source_type != source.type) continue;
+      auto const only = options.stage_sources.find(stage.id);
+      if (only == options.stage_sources.end() ||
+          std::find(only->second.begin(), only->second.end(), source.name) != only->second.end())
+        out.push_back({source.name, &stage});
+    }
+  }
+  for (auto const& stage : options.stages)
+    if (stage.source_type.empty()) out.push_back({"", &stage});
+  return out;
 }
 
 report run(config::configuration const& settings, run_options const& options, observer& watching,

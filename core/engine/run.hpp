@@ -36,6 +36,15 @@ struct run_options {
   throttle::control control = throttle::control::adaptive;
 };
 
+// A stage over a source ("": the stage reads none), in the order of the configuration's sources, those without one
+// last.
+struct stage_of_source {
+  std::string source;
+  plugin::loaded_stage const* stage = nullptr;
+};
+// What a run consists of, if it does not finish an earlier one. Points into `options`.
+std::vector<stage_of_source> stages_by_source(config::configuration const& settings, run_options const& options);
+
 // `stop` becomes true when the run shall end cleanly: what is in flight is waited for, the rest is deferred.
 report run(config::configuration const& settings, run_options const& options, observer& watching,
            std::atomic<bool> const& stop);
