@@ -55,7 +55,9 @@ std::string with_example(schema::key const& row) {
 // A URL's example is the key's own.
 std::string url_hint(schema::key const& row, std::string const& hint) {
   if (hint != "such as https://netbox.example" || row.example.empty()) return hint;
-  return "such as " + std::string(row.example);
+  auto example = row.example;
+  if (example.starts_with('[')) example = example.substr(1, example.size() - 2);
+  return "such as " + std::string(example);
 }
 
 }  // namespace

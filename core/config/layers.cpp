@@ -106,7 +106,9 @@ class reader_of_layers {
 
   // The file's tree with what it includes laid over it; nothing if it is no YAML.
   std::optional<node> parse(std::string_view text, fs::path const& file, complaint const& complain) {
+    if (too_many_) return {};
     if (out_.doc.files.size() >= max_files) {
+      too_many_ = true;
       complain("more than " + std::to_string(max_files) + " files make up this configuration",
                "put several of them into one");
       out_.doc.usable = false;
@@ -205,6 +207,7 @@ class reader_of_layers {
   load_options const& options_;
   layers& out_;
   std::vector<fs::path> chain_;  // of files that include one another, to see a circle
+  bool too_many_ = false;        // said once
 };
 
 // ---- environment and flags

@@ -58,7 +58,7 @@ class layers(config_case):
         seen = self.show("--config", given)
         self.assertEqual(self.files, ["DIR/given/mine.yaml", "DIR/.config/weir/config.yaml"])
         self.assertEqual(seen["log.level"], ("warn", "DIR/given/mine.yaml:2"))
-        self.assertEqual(seen["log.keep"], (9, "DIR/.config/weir/config.yaml:4"))
+        self.assertEqual(seen["log.keep"], (9, "DIR/.config/weir/config.yaml:5"))
         self.assertEqual(seen["max_deletes"], (8, "DIR/given/mine.yaml:3"))
         self.assertEqual(seen["netbox.url"], ("https://netbox.example", "DIR/.config/weir/config.yaml:1"))
         seen = self.show("--config", given, env={"WEIR_MAX_DELETES": "9", "WEIR_LOG_LEVEL": "error"})
@@ -67,7 +67,7 @@ class layers(config_case):
         seen = self.show("--config", given, "--set", "max_deletes=10", "--set", "max_deletes=11",
                          env={"WEIR_MAX_DELETES": "9"})
         self.assertEqual(seen["max_deletes"], (11, "--set"))
-        self.assertEqual(self.show()["max_deletes"], (7, "DIR/.config/weir/config.yaml:3"))
+        self.assertEqual(self.show()["max_deletes"], (7, "DIR/.config/weir/config.yaml:4"))
         self.assertEqual(self.files, [str(user).replace(str(self.folder), "DIR")])
 
     def test_blocks_with_credentials_are_never_mixed(self):
