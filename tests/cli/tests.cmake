@@ -76,3 +76,8 @@ foreach(name serve serve_long)
   set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 600
     ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
 endforeach()
+
+# Every command and every YAML of the documents.
+add_test(NAME cli.docs COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_docs.py)
+set_tests_properties(cli.docs PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_DOCS_STAGE=$<TARGET_FILE:weir_test_notes>")
