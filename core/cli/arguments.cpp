@@ -21,7 +21,8 @@ void add_set_option(CLI::App& to, arguments& a) {
       ->take_all()
       ->check(CLI::Validator(
           [](std::string const& text) {
-            return text.find('=') == std::string::npos ? "'" + text + "' has no '='; such as max_deletes=50" : std::string();
+            return text.find('=') == std::string::npos ? "'" + text + "' has no '='; such as max_deletes=50"
+                                                       : std::string();
           },
           ""));
 }
@@ -94,8 +95,10 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
   app.set_version_flag("--version", std::string("weir ") + version);
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 done, 1 the run failed, 2 there are changes (plan --detailed-exitcode), 3 some objects or a stage\n"
-      "failed, 4 deletions refused, 5 another run is at work, 64 usage, 69 unreachable, 75 stopped early (weir resume),\n"
+      "Exit codes: 0 done, 1 the run failed, 2 there are changes (plan --detailed-exitcode), 3 some objects or a "
+      "stage\n"
+      "failed, 4 deletions refused, 5 another run is at work, 64 usage, 69 unreachable, 75 stopped early (weir "
+      "resume),\n"
       "77 credentials, 78 configuration, 130 interrupted.\n"
       "Unknown codes must be treated as failure.");
 

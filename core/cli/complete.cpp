@@ -43,11 +43,7 @@ int complete(arguments const& args) {
   auto const& what = args.complete_what;
   std::vector<std::string> names;
 
-  config::load_options load;
-  load.file = config_file(args.config_file, environment);
-  load.profile_path = where.profiles;
-  load.default_plugin_path = where.plugins;
-  load.environment = environment;
+  auto load = reading(args);
   load.need_secrets = false;
   auto const loaded = config::load(load);
 

@@ -6,6 +6,6 @@ namespace weir::cli {
 
 int completion(arguments const& args);
 int complete(arguments const& args);  // the names that a completion asks for, one a line
-int man(arguments const& args);  // the exit code
+int man(arguments const& args);       // the exit code
 
 }  // namespace weir::cli

@@ -78,14 +78,18 @@ std::vector<config::stage_options> stage_options(arguments const& args) {
 
 ordered_json as_json(config::explanation const& e) {
   auto const text = [](std::string const& s) { return s.empty() ? ordered_json() : ordered_json(s); };
-  return {{"key", e.key},         {"where", e.where},     {"type", e.type},
-          {"default", text(e.fallback)}, {"required", e.required}, {"limits", text(e.limits)},
-          {"allowed", e.allowed}, {"variables", e.variables}, {"help", e.help},
-          {"example", text(e.example)}, {"children", e.children}};
+  return {
+      {"key", e.key},           {"where", e.where},           {"type", e.type},        {"default", text(e.fallback)},
+      {"required", e.required}, {"limits", text(e.limits)},   {"allowed", e.allowed},  {"variables", e.variables},
+      {"help", e.help},         {"example", text(e.example)}, {"children", e.children}};
 }
 
 void print(config::explanation const& e) {
-  std::cout << e.key << (e.where == "profile" ? "  (of a profile)" : e.where == "stage" ? "  (of a plugin)" : "") << "\n"
+  std::cout << e.key
+            << (e.where == "profile" ? "  (of a profile)"
+                : e.where == "stage" ? "  (of a plugin)"
+                                     : "")
+            << "\n"
             << "  " << e.help << "\n\n";
   auto const row = [](std::string_view name, std::string const& text) {
     if (!text.empty()) std::cout << fmt::format("  {:<9} {}\n", name, text);
@@ -97,7 +101,8 @@ void print(config::explanation const& e) {
   row("variable", base::join(e.variables, ", or "));
   row("keys", base::join(e.children));
   std::string example = e.example;
-  for (std::size_t at = 0; (at = example.find('\n', at)) != std::string::npos; at += 13) example.replace(at, 1, "\n            ");
+  for (std::size_t at = 0; (at = example.find('\n', at)) != std::string::npos; at += 13)
+    example.replace(at, 1, "\n            ");
   row("example", example);
 }
 
@@ -117,8 +122,7 @@ int explain(arguments const& args) {
     for (auto const& e : all) {
       if (e.where == "profile" && where != "profile") std::cout << "\nof a profile:\n";
       where = e.where;
-      std::cout << fmt::format("{:<{}}  {}{}\n", e.key, key, e.help,
-                               e.fallback.empty() ? "" : " (" + e.fallback + ")");
+      std::cout << fmt::format("{:<{}}  {}{}\n", e.key, key, e.help, e.fallback.empty() ? "" : " (" + e.fallback + ")");
     }
     return exit_code::done;
   }
@@ -145,9 +149,9 @@ int config_command(arguments const& args) {
     case arguments::config_action::explain:
       return explain(args);
     case arguments::config_action::schema:
-      std::cout << config::json_schema(args.schema_of == "profile" ? config::schema::document::profile
-                                                              : config::schema::document::configuration,
-                                       stage_options(args));
+      std::cout << config::json_schema(
+          args.schema_of == "profile" ? config::schema::document::profile : config::schema::document::configuration,
+          stage_options(args));
       return exit_code::done;
     case arguments::config_action::reference:
       std::cout << config::reference(stage_options(args));

@@ -60,8 +60,4 @@ config_files find_config_files(std::string const& given, std::map<std::string, s
   return {found.front(), {found.begin() + 1, found.end()}};
 }
 
-fs::path config_file(std::string const& given, std::map<std::string, std::string> const& environment) {
-  return find_config_files(given, environment).file;
-}
-
 }  // namespace weir::cli

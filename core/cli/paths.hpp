@@ -22,7 +22,6 @@ struct config_files {
   std::filesystem::path file;
   std::vector<std::filesystem::path> lower;
 };
-std::filesystem::path config_file(std::string const& given, std::map<std::string, std::string> const& environment);
 config_files find_config_files(std::string const& given, std::map<std::string, std::string> const& environment);
 
 }  // namespace weir::cli

@@ -186,7 +186,8 @@ void progress_display::finished(engine::job_report const& job) {
     r.note = job.status == engine::job_status::ok ? "" : job.reason.what;
     r.seconds = static_cast<double>(job.took.count()) / 1000;
     r.done = r.total = 0;
-    r.created = job.total.created, r.updated = job.total.updated, r.deleted = job.total.deleted;  // as the result has it
+    r.created = job.total.created, r.updated = job.total.updated,
+    r.deleted = job.total.deleted;  // as the result has it
     row = r;
   }
   auto const text = describe(row);

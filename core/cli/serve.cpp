@@ -12,7 +12,6 @@
 #include <mutex>
 #include <random>
 #include <set>
-#include <sstream>
 #include <thread>
 
 #include "core/base/log.hpp"
@@ -73,24 +72,9 @@ void catch_service_signals() {
 
 // --- the configuration
 
-// What is printed on stderr meanwhile, for /status as well.
-class overheard {
- public:
-  overheard() : was_(std::cerr.rdbuf(text_.rdbuf())) {}
-  ~overheard() {
-    std::cerr.rdbuf(was_);
-    std::cerr << text_.str() << std::flush;
-  }
-  std::string text() const { return text_.str(); }
-
- private:
-  std::ostringstream text_;
-  std::streambuf* was_;
-};
-
 struct loaded {
   std::shared_ptr<setup const> ready;  // absent: `code` and `complaint` say why
-  serve::address listen;
+  config::listen_address listen;
   int code = exit_code::done;
   std::string complaint;
 };
@@ -115,48 +99,36 @@ base::result<void> check_names(setup const& ready, std::vector<std::string> cons
   return check(stages, known_stages, "stage");
 }
 
-// What `prepare` leaves to the service: its schedules and its address.
-base::result<serve::address> check_service(arguments const& args, setup const& ready) {
-  auto const& service = ready.settings.serve;
-  auto const listen = serve::parse_address(args.listen.empty() ? service.listen : args.listen);
-  if (!listen) return listen.error();
-  if (!listen->loopback && service.token.empty())
-    return base::fail(base::error_code::config,
-                      "serve.listen is " + (args.listen.empty() ? service.listen : args.listen) +
-                          ", which others can reach, and there is no token",
-                      "set serve.token_file (or token_env, token_command, token_credential), or listen on 127.0.0.1");
-  auto const schedules = serve::scheduler::make(service.schedules, moment::now(), 0);
-  if (!schedules) return schedules.error();
-  for (auto const& s : service.schedules) {
-    if (s.cron.empty() && s.every < 1s)
-      return base::fail(base::error_code::config, "serve.schedules." + s.name + " must have cron or every");
-    auto const ok = check_names(ready, s.sources, s.stages, "serve.schedules." + s.name + ": ");
-    // What a refused plugin had is missing in runs, and said there.
-    if (!ok && ready.options.refused.empty())
-      return base::fail(base::error_code::config, ok.error().what, ok.error().hint);
-  }
-  return *listen;
-}
-
 loaded load(arguments const& args) {
   loaded out;
-  overheard said;
   auto ready = std::make_shared<setup>();
-  if (auto const code = prepare(args, *ready)) {
+  std::vector<config::diagnostic> said;
+  auto const refuse = [&](base::error const& e) {
+    said.push_back({});
+    said.back().summary = e.what;
+    said.back().detail = e.hint;
+    out.code = exit_code::of(e.code);
+  };
+  if (auto const code = prepare(args, *ready, said)) {
     out.code = *code;
-  } else if (auto const listen = check_service(args, *ready); !listen) {
-    complain(listen.error());
-    out.code = exit_code::of(listen.error().code);
+  } else if (auto const listen = config::parse_listen(ready->settings.serve.listen); !listen) {
+    refuse(listen.error());
+  } else if (auto const schedules = serve::scheduler::make(ready->settings.serve.schedules, moment::now(), 0);
+             !schedules) {
+    refuse(schedules.error());
   } else {
     out.listen = *listen;
     out.ready = std::move(ready);
   }
-  out.complaint = said.text();
+  for (auto const& d : said) {
+    print(d);
+    if (d.severity == config::severity::error) out.complaint += config::render(d) + "\n";
+  }
   while (out.complaint.ends_with('\n')) out.complaint.pop_back();
   return out;
 }
 
-serve::service_settings settings_of(setup const& ready, serve::address const& listen) {
+serve::service_settings settings_of(setup const& ready, config::listen_address const& listen) {
   serve::service_settings out;
   out.who.token = ready.settings.serve.token;
   out.who.loopback = listen.loopback;
@@ -360,7 +332,7 @@ class daemon {
   std::mutex schedules_mutex_;
   std::optional<serve::scheduler> schedules_;
   std::unique_ptr<serve::service> service_;
-  serve::address listen_;
+  config::listen_address listen_;
 };
 
 void daemon::write_log() {

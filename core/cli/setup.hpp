@@ -30,7 +30,7 @@ plugin::load_report load_plugins(std::vector<std::filesystem::path> const& path)
 // By the command line alone, before the configuration is known; prepare() does it once more, with the configuration's
 // words where the command line has none.
 void configure_log(arguments const& args);
-void complain(base::error const& e);  // "error: …" with its hint, on stderr
+void complain(base::error const& e);           // "error: …" with its hint, on stderr
 std::optional<base::error> first_complaint();  // what complain() was told first
 bool colour_wanted(arguments const& args, int descriptor);
 

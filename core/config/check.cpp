@@ -184,7 +184,8 @@ void checker::unknown(view const& parent, yaml::node const& child) {
   } else if (auto const homes = schema::homes(which_, child.key); !homes.empty() || in_profile(child.key)) {
     if (!homes.empty()) detail = "it belongs under " + base::join(homes, " or ");
     if (in_profile(child.key))
-      detail += std::string(homes.empty() ? "it belongs in" : ", or in") + " a profile: a file of its own, which 'profile' names";
+      detail += std::string(homes.empty() ? "it belongs in" : ", or in") +
+                " a profile: a file of its own, which 'profile' names";
   } else {
     detail = "known here: " + base::join(known);
   }
@@ -293,13 +294,14 @@ void checker::check(view const& v) {
 
   if (row.type == type::inline_secret && !inline_secrets_ && from_file(n.at)) {
     auto const parent = row.path.substr(0, row.path.rfind('.'));
-    complain(v, v.path() + " may not stand in the file", "use " + forms_of(which_, parent, row.secret) + "; or say allow_inline_secrets: true",
-             show::up_to_value);
+    complain(v, v.path() + " may not stand in the file",
+             "use " + forms_of(which_, parent, row.secret) + "; or say allow_inline_secrets: true", show::up_to_value);
     return;
   }
   if (row.type == type::inline_secret) {
     if (value.is == kind::null || value.is == kind::list || value.is == kind::map || n.text.empty())
-      complain(v, v.path() + " must be text, is " + (n.text.empty() && value.is == kind::text ? "empty" : describe(n)), "", how);
+      complain(v, v.path() + " must be text, is " + (n.text.empty() && value.is == kind::text ? "empty" : describe(n)),
+               "", how);
     else if (n.plain && value.is != kind::text)
       complain(v, v.path() + " must be text, is something else", "put it in quotes", how);
     return;
@@ -325,7 +327,8 @@ void checker::check(view const& v) {
       if (value.is != kind::map) {
         std::string detail(row.help);
         if (row.type == type::named_map && value.is == kind::list)
-          detail = row.path == "stages" ? "write each as 'name: {}'" : "write each as 'name: {…}', with a name of your own";
+          detail =
+              row.path == "stages" ? "write each as 'name: {}'" : "write each as 'name: {…}', with a name of your own";
         if (row.path == "stages" && value.is == kind::null) detail = "leave the key out to run every stage";
         return wrong(std::move(detail));
       }
@@ -348,7 +351,8 @@ void checker::check(view const& v) {
         return wrong(value.is == kind::text && !n.plain ? "write it without quotes" : std::string(row.help));
       return check_range(v, value.number, base::shorten(n.text, 40));
     case type::boolean:
-      if (value.is != kind::boolean) return wrong("write true or false, without quotes: yes and no are text in YAML 1.2");
+      if (value.is != kind::boolean)
+        return wrong("write true or false, without quotes: yes and no are text in YAML 1.2");
       return;
     case type::integer:
     case type::integer_or_map:

@@ -93,8 +93,8 @@ struct stage_limits {
 struct stage {
   std::string id;
   std::string options_json = "{}";
-  std::string location;  // "file:line:column" of its options, for error messages
-  std::string key_location;      // the same of its name
+  std::string location;      // "file:line:column" of its options, for error messages
+  std::string key_location;  // the same of its name
   // The same for each option, by JSON pointer ("/include_templates"): of its value, and of its name.
   std::map<std::string, std::string> option_locations, option_key_locations;
   std::vector<std::string> sources;  // by name; empty: all of the type that it reads
@@ -173,10 +173,11 @@ struct flag {
 
 // One value as it holds. Secrets are never in it.
 struct setting {
-  std::string key;     // "sources.pve-a.urls"; of the profile "batch.size"
-  std::string value;   // as YAML, in one line
-  std::string json;    // the same as JSON
-  std::string origin;  // "/etc/weir/config.yaml:12", "environment WEIR_STATE_DIR", "--set", "profile mine.yaml:3", "built-in"
+  std::string key;    // "sources.pve-a.urls"; of the profile "batch.size"
+  std::string value;  // as YAML, in one line
+  std::string json;   // the same as JSON
+  std::string
+      origin;  // "/etc/weir/config.yaml:12", "environment WEIR_STATE_DIR", "--set", "profile mine.yaml:3", "built-in"
   bool built_in = false;
 };
 

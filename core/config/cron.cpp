@@ -39,7 +39,8 @@ constexpr std::array<shorthand, 7> shorthands{{{"@hourly", "0 * * * *"},
                                                {"@monthly", "0 0 1 * *"},
                                                {"@yearly", "0 0 1 1 *"},
                                                {"@annually", "0 0 1 1 *"}}};
-constexpr std::string_view five_fields = "five fields: minute hour day-of-month month day-of-week, such as '15 * * * *'";
+constexpr std::string_view five_fields =
+    "five fields: minute hour day-of-month month day-of-week, such as '15 * * * *'";
 constexpr std::uint32_t all_hours = (1u << 24) - 1;
 
 bool is_space(char c) { return c == ' ' || c == '\t'; }
@@ -123,14 +124,14 @@ class field_reader {
         to = *high;
         if (to == 0 && from > 0 && rule_.last == 7) to = 7;  // sat-sun
       } else if (slash != std::string_view::npos) {
-        return wrong(part, "must have a range or * before the step",
-                     "'" + std::string(body) + "-" + std::to_string(rule_.last) + "/" + std::to_string(step) +
-                         "' starts there");
+        return wrong(
+            part, "must have a range or * before the step",
+            "'" + std::string(body) + "-" + std::to_string(rule_.last) + "/" + std::to_string(step) + "' starts there");
       }
       if (to < from)
         return wrong(part, "must have ranges that go up",
-                     "'" + std::to_string(from) + "-" + std::to_string(rule_.last) + "," +
-                         std::to_string(rule_.first) + "-" + std::to_string(to) + "' goes round the end");
+                     "'" + std::to_string(from) + "-" + std::to_string(rule_.last) + "," + std::to_string(rule_.first) +
+                         "-" + std::to_string(to) + "' goes round the end");
     }
     std::uint64_t bits = 0;
     for (auto v = from; v <= to; v += step) bits |= std::uint64_t{1} << v;

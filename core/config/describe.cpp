@@ -66,7 +66,10 @@ std::string value_for(key const& row) {
 std::string nested(std::vector<std::string> const& steps, std::string const& value) {
   std::string out;
   for (std::size_t i = 0; i < steps.size(); ++i)
-    out += std::string(2 * i, ' ') + steps[i] + ":" + (i + 1 < steps.size() ? "\n" : value.empty() ? " …" : " " + value);
+    out += std::string(2 * i, ' ') + steps[i] + ":" +
+           (i + 1 < steps.size() ? "\n"
+            : value.empty()      ? " …"
+                                 : " " + value);
   return out;
 }
 
@@ -209,8 +212,10 @@ class schema_maker {
         break;
       case type::text:
         out = {{"type", "string"}};
-        if (!row.allowed.empty()) out["enum"] = row.allowed;
-        else if (!row.may_be_empty) out["minLength"] = 1;
+        if (!row.allowed.empty())
+          out["enum"] = row.allowed;
+        else if (!row.may_be_empty)
+          out["minLength"] = 1;
         break;
       case type::inline_secret:
       case type::path:
@@ -242,7 +247,10 @@ class schema_maker {
         out = {{"type", {"string", "number"}}, {"pattern", R"(^[0-9]*\.?[0-9]+ *(ms|s|m|min|h)?$)"}};
         break;
       case type::integer_or_map:
-        out = {{"anyOf", ordered_json::array({{{"type", "integer"}, {"minimum", number_or_integer(row.min)}, {"maximum", number_or_integer(row.max)}}, object(row)})}};
+        out = {{"anyOf", ordered_json::array({{{"type", "integer"},
+                                               {"minimum", number_or_integer(row.min)},
+                                               {"maximum", number_or_integer(row.max)}},
+                                              object(row)})}};
         break;
       case type::fingerprint:
         out = {{"type", "string"}, {"pattern", "^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$"}};
@@ -332,8 +340,8 @@ std::string table(std::vector<explanation> const& rows) {
     std::vector<std::string> names;
     for (auto const& one : e.variables) names.push_back(code(one));
     out += fmt::format("| {} | {} | {} | {} | {} |\n", code(e.key), cell(value),
-                       e.required && e.fallback.empty() ? "required" : code(cell(e.fallback)), base::join(names, "<br>"),
-                       cell(e.help));
+                       e.required && e.fallback.empty() ? "required" : code(cell(e.fallback)),
+                       base::join(names, "<br>"), cell(e.help));
   }
   return out + "\n";
 }
@@ -416,7 +424,8 @@ std::string reference(std::vector<stage_options> const& stages) {
   std::string out =
       "# Every key\n\n"
       "<!-- Made by: weir config reference. A test compares them; do not edit. -->\n\n"
-      "`weir config explain KEY` says the same for one key, `weir config show --origin` which value holds and where it\n"
+      "`weir config explain KEY` says the same for one key, `weir config show --origin` which value holds and where "
+      "it\n"
       "comes from. `*` stands for a name of your own. A duration is `500ms`, `30s`, `5m` or `1h`; a plain number is\n"
       "seconds. How files, variables and `--set` go together stands in `docs/configuration.md`.\n\n"
       "## The configuration\n\n";

@@ -22,17 +22,18 @@ struct stage_options {
 
 // All that is known about one key. What there is not is empty.
 struct explanation {
-  std::string key;      // as asked for: "sources.pve-a.timeout", "stages.backups.keep"
-  std::string where;    // "configuration", "profile", "stage"
-  std::string type;     // "a whole number"
+  std::string key;       // as asked for: "sources.pve-a.timeout", "stages.backups.keep"
+  std::string where;     // "configuration", "profile", "stage"
+  std::string type;      // "a whole number"
   std::string fallback;  // the default, as YAML
-  std::string limits;   // "between 1 and 100"
+  std::string limits;    // "between 1 and 100"
   std::vector<std::string> allowed, variables;
   std::string help, example;  // example: lines of YAML
   bool required = false;
   std::vector<std::string> children;  // names of the keys inside
 };
-// A key by any name where the table has "*", or a variable's name. Nothing if there is none; `near` is then the nearest.
+// A key by any name where the table has "*", or a variable's name. Nothing if there is none; `near` is then the
+// nearest.
 std::optional<explanation> explain(std::string_view key, std::vector<stage_options> const& stages, std::string& near);
 // Every key of configuration and profiles, in the table's order, with its pattern.
 std::vector<explanation> explain_all(std::vector<stage_options> const& stages);

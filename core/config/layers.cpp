@@ -86,7 +86,7 @@ class reader_of_layers {
   }
 
  private:
-    std::optional<node> read_layer(std::string_view text, fs::path const& file) {
+  std::optional<node> read_layer(std::string_view text, fs::path const& file) {
     auto const before = static_cast<std::ptrdiff_t>(out_.files.size());
     auto tree = parse(text, file, [](auto const&, auto const&) {});
     // What a file includes was read after it, and lies over it.
@@ -98,8 +98,7 @@ class reader_of_layers {
   bool is_map(node& tree) {
     if (tree.is == node::form::null) return false;
     if (tree.is == node::form::map) return true;
-    out_.errors.push_back(
-        out_.doc.complain(tree.at, "the file must be a map of keys, is " + describe(tree)));
+    out_.errors.push_back(out_.doc.complain(tree.at, "the file must be a map of keys, is " + describe(tree)));
     out_.doc.usable = false;
     return false;
   }
@@ -130,8 +129,8 @@ class reader_of_layers {
 
   // Takes `include` out of the tree; one that is malformed stays, for the table's check to say so.
   void include_all(node& tree, fs::path const& file) {
-    auto const at = std::find_if(tree.children.begin(), tree.children.end(),
-                                 [](node const& n) { return n.key == "include"; });
+    auto const at =
+        std::find_if(tree.children.begin(), tree.children.end(), [](node const& n) { return n.key == "include"; });
     if (at == tree.children.end() || at->is != node::form::list || at->children.empty()) return;
     for (auto const& each : at->children)
       if (resolve(each).is != scalar::kind::text || each.text.empty()) return;
@@ -166,7 +165,8 @@ class reader_of_layers {
                     "include them from one file");
     auto const text = read_text(file);
     if (!text) return refuse(at, text.error().what, text.error().hint);
-    auto below = parse(*text, file, [&](std::string what, std::string hint) { refuse(at, std::move(what), std::move(hint)); });
+    auto below =
+        parse(*text, file, [&](std::string what, std::string hint) { refuse(at, std::move(what), std::move(hint)); });
     if (below && is_map(*below)) merge_over(tree, std::move(*below));
   }
 
@@ -175,7 +175,7 @@ class reader_of_layers {
     auto const base = folder_of(out_.doc, pattern.at);
     auto const first = pattern.text.find_first_of(wildcards);
     auto const slash = first == std::string::npos ? std::string::npos : pattern.text.rfind('/', first);
-    auto const head = first == std::string::npos ? pattern.text
+    auto const head = first == std::string::npos   ? pattern.text
                       : slash == std::string::npos ? std::string(".")
                                                    : pattern.text.substr(0, slash + 1);
     auto const where = resolve_path(head, base, options_.environment);
@@ -258,9 +258,9 @@ class overlayer {
       auto parsed = yaml::parse(text, one.files[0].name);
       for (auto& e : parsed.errors) {
         bool const yaml = e.summary.starts_with("not valid YAML");
-        one.errors.push_back(one.complain({1, offset + 1, 0},
-                                          std::string(row.path) + (yaml ? ": " + e.summary : " is not valid YAML: " + e.summary),
-                                          row.example.empty() ? e.detail : "such as " + std::string(row.example)));
+        one.errors.push_back(one.complain(
+            {1, offset + 1, 0}, std::string(row.path) + (yaml ? ": " + e.summary : " is not valid YAML: " + e.summary),
+            row.example.empty() ? e.detail : "such as " + std::string(row.example)));
         break;
       }
       if (!parsed.usable) return n;
@@ -335,7 +335,8 @@ class overlayer {
       }
       at = below;
     }
-    if (at->is == node::form::null || (at != &doc_.root && at->is == node::form::scalar && may_become_map(key, key.steps.size() - 1))) {
+    if (at->is == node::form::null ||
+        (at != &doc_.root && at->is == node::form::scalar && may_become_map(key, key.steps.size() - 1))) {
       at->is = node::form::map;
       at->text.clear();
     }
@@ -377,8 +378,7 @@ std::vector<std::string> settable_keys() {
   return out;
 }
 
-void apply_flags(overlayer& to, schema::document which, load_options const& options,
-                 std::vector<diagnostic>& errors) {
+void apply_flags(overlayer& to, schema::document which, load_options const& options, std::vector<diagnostic>& errors) {
   bool const main = which == schema::document::configuration;
   for (auto const& flag : options.flags) {
     yaml::text_source from{flag.name, {}, yaml::text_source::kind::flag};
@@ -442,7 +442,8 @@ void warn_about_variables(yaml::document const& doc, load_options const& options
   std::vector<std::string> names;
   constexpr std::size_t prefix = 5;  // of "WEIR_"
   for (auto const& row : schema::keys())
-    if (auto const name = schema::variable(row); !name.empty()) known.insert(name), names.push_back(name.substr(prefix));
+    if (auto const name = schema::variable(row); !name.empty())
+      known.insert(name), names.push_back(name.substr(prefix));
   for (auto const& name : schema::other_variables()) names.push_back(name.substr(prefix));
   collect_variables_named(doc.root, known);
   for (auto const& [name, value] : options.environment) {
@@ -451,8 +452,9 @@ void warn_about_variables(yaml::document const& doc, load_options const& options
       continue;
     auto const near = base::nearest(name.substr(prefix), names);
     if (!near) continue;
-    auto d = without_place("environment", "the environment variable " + base::shorten(name, 80) + " means nothing to weir",
-                           "did you mean 'WEIR_" + *near + "'?");
+    auto d =
+        without_place("environment", "the environment variable " + base::shorten(name, 80) + " means nothing to weir",
+                      "did you mean 'WEIR_" + *near + "'?");
     d.severity = severity::warning;
     warnings.push_back(std::move(d));
   }
@@ -483,8 +485,9 @@ void overlay(yaml::document& doc, schema::document which, load_options const& op
     auto const* own = value(name);
     auto const* other = row.alias.empty() ? nullptr : value(std::string(row.alias));
     if (own != nullptr && other != nullptr && *own != *other) {
-      auto d = without_place("environment", name + " and " + std::string(row.alias) + " are both set, to different values",
-                             name + " counts; unset " + std::string(row.alias));
+      auto d =
+          without_place("environment", name + " and " + std::string(row.alias) + " are both set, to different values",
+                        name + " counts; unset " + std::string(row.alias));
       d.severity = severity::warning;
       warnings.push_back(std::move(d));
     }

@@ -252,8 +252,9 @@ void apply_environment(profile& p, load_options const& options, load_outcome& ou
                                                     path == "requests_per_second") &&
                                                        is[i].value > was[i].value;
     if (!beyond) continue;
-    auto d = check.about(v, name + " sets " + std::string(path) + " to " + plain_number(is[i].value) + ", beyond the " +
-                                plain_number(was[i].value) + " of the profile " + p.name,
+    auto d = check.about(v,
+                         name + " sets " + std::string(path) + " to " + plain_number(is[i].value) + ", beyond the " +
+                             plain_number(was[i].value) + " of the profile " + p.name,
                          "it is honoured; " + std::string(name.starts_with("--") ? "leave it out" : "unset it") +
                              " to keep the profile's promise to NetBox's database");
     d.severity = severity::warning;

@@ -25,7 +25,8 @@ struct profile_value {
 };
 std::vector<profile_value> values_of(profile const& p);
 
-// What environment and flags say, honoured as the operator's own words, with a warning where they go beyond the profile.
+// What environment and flags say, honoured as the operator's own words, with a warning where they go beyond the
+// profile.
 void apply_environment(profile& p, load_options const& options, load_outcome& out);
 // The environment alone.
 void apply_environment(profile& p, std::map<std::string, std::string> const& environment, load_outcome& out);

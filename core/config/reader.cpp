@@ -26,9 +26,7 @@ using show = checker::show;
 class reader {
  public:
   reader(yaml::document const& doc, load_options const& options, load_outcome& out)
-      : options_(options),
-        out_(out),
-        check_(doc, schema::document::configuration, out.errors) {}
+      : options_(options), out_(out), check_(doc, schema::document::configuration, out.errors) {}
 
   checker const& check() const { return check_; }
 
@@ -152,7 +150,8 @@ class reader {
       }
     }
     auto const text = v.text();
-    if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; })) {
+    if (std::any_of(text.begin(), text.end(),
+                    [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; })) {
       check_.complain(v, v.path() + " holds several lines or control characters",
                       "it must hold the secret and nothing else", show::up_to_value);
       return {};
@@ -535,11 +534,13 @@ class reader {
     s.token = read_secret(v, "token", "", options_.serving);
     if (auto const address = parse_listen(s.listen); !address) {
       if (listen.present())
-        check_.complain(listen, listen.path() + " " + address.error().what + ", is '" + base::shorten(s.listen, 60) + "'",
+        check_.complain(listen,
+                        listen.path() + " " + address.error().what + ", is '" + base::shorten(s.listen, 60) + "'",
                         address.error().hint);
     } else if (bool const token = any_token(v); !address->loopback && !token && listen.present()) {
-      check_.complain(listen, listen.path() + " is " + s.listen + ", which others than this machine can reach: it needs a token",
-                      "add serve.token_file or another form, or listen on 127.0.0.1");
+      check_.complain(
+          listen, listen.path() + " is " + s.listen + ", which others than this machine can reach: it needs a token",
+          "add serve.token_file or another form, or listen on 127.0.0.1");
     }
     s.unready_after = v["unready_after"].duration();
     for (auto const& each : v["schedules"].children()) s.schedules.push_back(read_schedule(each, sources));
@@ -619,9 +620,8 @@ load_outcome load_layers(load_options const& options, std::optional<std::string_
     auto const at = std::find_if(doc.files.begin(), doc.files.end(), [&](auto const& f) { return f.name == d.file; });
     return std::tuple(at - doc.files.begin(), d.line, d.column);
   };
-  std::stable_sort(out.errors.begin(), out.errors.end(), [&](diagnostic const& a, diagnostic const& b) {
-    return place(a) < place(b);
-  });
+  std::stable_sort(out.errors.begin(), out.errors.end(),
+                   [&](diagnostic const& a, diagnostic const& b) { return place(a) < place(b); });
   (out.errors.empty() ? out.value : out.rest) = std::move(value);
   return out;
 }

@@ -247,16 +247,15 @@ std::optional<match> resolve(document in, std::string_view path) {
     if (row.in != in) continue;
     auto const pattern = split(row.path);
     std::vector<std::string> found;
-    if (pattern.size() > most && fits(pattern, steps, found)) best = match{&row, std::move(found)}, most = pattern.size();
+    if (pattern.size() > most && fits(pattern, steps, found))
+      best = match{&row, std::move(found)}, most = pattern.size();
   }
   // What a plugin's options are called is the plugin's business.
   if (best && best->row->type == type::options && steps.size() > 2) best->steps = steps;
   return best;
 }
 
-bool is_value(type t) {
-  return t != type::map && t != type::map_list && t != type::named_map && t != type::options;
-}
+bool is_value(type t) { return t != type::map && t != type::map_list && t != type::named_map && t != type::options; }
 
 std::string variable(key const& row) {
   if (row.in == scenario || row.only_in_files || !is_value(row.type) || row.path.find('*') != std::string_view::npos)

@@ -58,8 +58,8 @@ std::span<key const> keys();
 
 // The row of exactly this pattern, or null.
 key const* find(document in, std::string_view path);
-// "sources.pve-a.timeout" as steps, with the row whose pattern fits; names may hold dots. Behind "stages.NAME" any steps
-// may follow: they are the plugin's. Nothing if no row fits.
+// "sources.pve-a.timeout" as steps, with the row whose pattern fits; names may hold dots. Behind "stages.NAME" any
+// steps may follow: they are the plugin's. Nothing if no row fits.
 struct match {
   key const* row = nullptr;
   std::vector<std::string> steps;

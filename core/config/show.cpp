@@ -64,7 +64,7 @@ class lister {
     // The command line takes WEIR_PROFILE for --profile.
     auto const variable = options.environment.find("WEIR_PROFILE");
     return variable != options.environment.end() && variable->second == *options.profile ? "environment WEIR_PROFILE"
-                                                                                        : "--profile";
+                                                                                         : "--profile";
   }
 
   static std::size_t rank(setting const& s) {
@@ -106,7 +106,8 @@ class lister {
       auto const below = v[child.key];
       if (below.key() == nullptr) {  // a plugin's option
         bool const hide = named_like_a_secret(child.key);
-        add(below.path(), hide ? text_node("(set)") : without_secrets(child), check_.document().origin(child.at), false);
+        add(below.path(), hide ? text_node("(set)") : without_secrets(child), check_.document().origin(child.at),
+            false);
         continue;
       }
       bool const deeper = child.is == node::form::map && !child.children.empty();
@@ -139,7 +140,8 @@ class lister {
       }
     }
     if (pattern.empty()) {
-      if (v["profile"].node() == nullptr && !has("profile")) add("profile", text_node(c_.profile.name), "built-in", true);
+      if (v["profile"].node() == nullptr && !has("profile"))
+        add("profile", text_node(c_.profile.name), "built-in", true);
       if (v["state_dir"].node() == nullptr) add("state_dir", text_node(c_.state_dir.string()), "built-in", true);
       if (v["plugin_path"].node() == nullptr) {
         node list;

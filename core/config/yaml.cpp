@@ -319,9 +319,7 @@ std::vector<std::string> split_lines(std::string_view text) {
   return lines;
 }
 
-node* node::find(std::string_view name) {
-  return const_cast<node*>(static_cast<node const&>(*this).find(name));
-}
+node* node::find(std::string_view name) { return const_cast<node*>(static_cast<node const&>(*this).find(name)); }
 
 node const* node::find(std::string_view name) const {
   auto const found = std::find_if(children.begin(), children.end(), [&](node const& n) { return n.key == name; });
@@ -359,7 +357,8 @@ std::string document::origin(mark at) const {
   if (at.file >= files.size()) return file;
   auto const& from = files[at.file];
   if (from.is == text_source::kind::flag) return from.name;
-  if (from.is == text_source::kind::environment) return "environment " + from.lines[0].substr(0, from.lines[0].find('='));
+  if (from.is == text_source::kind::environment)
+    return "environment " + from.lines[0].substr(0, from.lines[0].find('='));
   return from.name + (at.line > 0 ? ":" + std::to_string(at.line) : "");
 }
 

@@ -53,7 +53,8 @@ struct object_text {
 // Both are JSON objects, and the key has exactly the kind's key members. Errors (data) say what is wrong.
 base::result<object_text> read_object(kind const& k, std::string_view key_json, std::string_view fields_json);
 
-// The names of all kinds in a stage's kinds_json, which has been checked: NetBox's own that it uses and those it brings.
+// The names of all kinds in a stage's kinds_json, which has been checked: NetBox's own that it uses and those it
+// brings.
 std::set<std::string, std::less<>> kind_names(std::string_view json);
 
 // A JSON array as a stage's kinds_json; plain strings (names of built-in kinds) are left out.

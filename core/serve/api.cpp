@@ -65,9 +65,9 @@ response api::answer(request const& r) const {
 
   // A page of another name whose name was pointed at this machine would otherwise be this service to a browser.
   if (now->loopback && now->token.empty() && !is_loopback_name(r.host))
-    return failure(403, "this service answers on loopback by loopback's names only, not as '" +
-                            base::shorten(r.host, 80) + "'",
-                   "ask for http://127.0.0.1 or http://localhost; behind a reverse proxy set serve.token_file");
+    return failure(
+        403, "this service answers on loopback by loopback's names only, not as '" + base::shorten(r.host, 80) + "'",
+        "ask for http://127.0.0.1 or http://localhost; behind a reverse proxy set serve.token_file");
   bool const reads = r.method == "GET" || r.method == "HEAD";
   if (auto const file = find_asset(path)) {
     if (!reads) {
@@ -82,8 +82,9 @@ response api::answer(request const& r) const {
   }
   bool const open = path == "/livez" || path == "/readyz";
   if (!open && !now->token.empty() && !bears(r.authorization, now->token)) {
-    auto out = failure(401, r.authorization.empty() ? "a bearer token is needed" : "the bearer token is not the right one",
-                       "send 'Authorization: Bearer TOKEN', the token of serve.token_file or its like");
+    auto out =
+        failure(401, r.authorization.empty() ? "a bearer token is needed" : "the bearer token is not the right one",
+                "send 'Authorization: Bearer TOKEN', the token of serve.token_file or its like");
     out.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"weir\"");
     return out;
   }
@@ -96,8 +97,9 @@ response api::route(request const& r, std::string const& path, std::string const
     if (!path.starts_with(before)) return {};
     auto id = path.substr(before.size());
     if (id.ends_with("/cancel")) id.resize(id.size() - 7);
-    bool const plain = !id.empty() && id.size() <= 64 &&
-                       std::all_of(id.begin(), id.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); });
+    bool const plain = !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
+      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
+    });
     return plain ? std::optional(id) : std::nullopt;
   }();
   bool const cancels = of_run && path.ends_with("/cancel");
@@ -105,7 +107,9 @@ response api::route(request const& r, std::string const& path, std::string const
   bool const plain = std::find(std::begin(reads), std::end(reads), path) != std::end(reads);
   if (!plain && path != "/runs" && !of_run) return failure(404, "there is nothing at " + base::shorten(path, 80));
 
-  std::string const allowed = cancels ? "POST, OPTIONS" : path == "/runs" ? "GET, HEAD, POST, OPTIONS" : "GET, HEAD, OPTIONS";
+  std::string const allowed = cancels           ? "POST, OPTIONS"
+                              : path == "/runs" ? "GET, HEAD, POST, OPTIONS"
+                                                : "GET, HEAD, OPTIONS";
   bool const get = r.method == "GET" || r.method == "HEAD";
   if (r.method == "OPTIONS") {
     auto out = document("", 204);
@@ -137,7 +141,8 @@ response api::route(request const& r, std::string const& path, std::string const
   }
   if (path == "/plan") {
     auto const plan = about_.now->plan();
-    return plan ? document(plan_json(*plan)) : failure(404, "no plan is waiting", R"(POST /runs with {"command": "plan"})");
+    return plan ? document(plan_json(*plan))
+                : failure(404, "no plan is waiting", R"(POST /runs with {"command": "plan"})");
   }
   if (path == "/events") {
     response out;

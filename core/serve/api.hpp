@@ -55,7 +55,8 @@ struct access {
 
 class api {
  public:
-  api(backend about, access first) : about_(std::move(about)), access_(std::make_shared<access const>(std::move(first))) {}
+  api(backend about, access first)
+      : about_(std::move(about)), access_(std::make_shared<access const>(std::move(first))) {}
   void change(access next);
   // Thread-safe; may read the journal, so not for a thread that others wait for.
   response answer(request const& r) const;

@@ -2,7 +2,8 @@
 
 #include <arpa/inet.h>
 
-#include <charconv>
+#include <algorithm>
+#include <optional>
 
 #include "core/base/text.hpp"
 
@@ -34,13 +35,6 @@ std::optional<parts> split(std::string_view text) {
   return out;
 }
 
-// A numeric address: 4, 6, or 0 where it is none.
-int family_of(std::string const& host) {
-  in6_addr ignored{};
-  if (inet_pton(AF_INET, host.c_str(), &ignored) == 1) return 4;
-  return inet_pton(AF_INET6, host.c_str(), &ignored) == 1 ? 6 : 0;
-}
-
 bool is_loopback(std::string const& host) {
   in_addr v4{};
   if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
@@ -49,23 +43,6 @@ bool is_loopback(std::string const& host) {
 }
 
 }  // namespace
-
-base::result<address> parse_address(std::string_view text) {
-  auto const wrong = [&](std::string const& why) {
-    return base::fail(base::error_code::config, "serve.listen " + why + ", is '" + base::shorten(text, 80) + "'",
-                      "such as 127.0.0.1:9788 or [::1]:9788");
-  };
-  auto const found = split(text);
-  if (!found || found->port.empty()) return wrong("must be an address and a port");
-  address out;
-  auto const [end, failed] = std::from_chars(found->port.data(), found->port.data() + found->port.size(), out.port);
-  if (failed != std::errc{} || end != found->port.data() + found->port.size())
-    return wrong("must have a port from 0 to 65535");
-  out.host = found->host == "localhost" ? "127.0.0.1" : found->host.empty() || found->host == "*" ? "0.0.0.0" : found->host;
-  if (family_of(out.host) == 0) return wrong("must have a numeric address or localhost");
-  out.loopback = is_loopback(out.host);
-  return out;
-}
 
 std::string authority(std::string_view host, std::uint16_t port) {
   bool const v6 = host.find(':') != std::string_view::npos;
@@ -84,7 +61,7 @@ bool bears(std::string_view authorization, base::secret const& token) {
   for (std::size_t i = 0; i < given.size(); ++i)
     different |= static_cast<unsigned char>(given[i]) ^
                  static_cast<unsigned char>(wanted.empty() ? 0 : wanted[i % wanted.size()]);
-  unsigned volatile const result = different;
+  unsigned const volatile result = different;
   return result == 0 && !wanted.empty();
 }
 

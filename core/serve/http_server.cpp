@@ -278,11 +278,12 @@ base::result<void> http_server::core::listen() {
   auto const host = asio::ip::make_address(options.listen.host, e);
   tcp::endpoint const at(host, options.listen.port);
   auto const wrong = [&](std::string const& what) {
-    return base::fail(base::error_code::unreachable,
-                      "cannot listen on " + authority(options.listen.host, options.listen.port) + ": " + what,
-                      e == asio::error::address_in_use
-                          ? "another program has this port: stop it, or choose another one with --listen or serve.listen"
-                          : "look at serve.listen");
+    return base::fail(
+        base::error_code::unreachable,
+        "cannot listen on " + authority(options.listen.host, options.listen.port) + ": " + what,
+        e == asio::error::address_in_use
+            ? "another program has this port: stop it, or choose another one with --listen or serve.listen"
+            : "look at serve.listen");
   };
   if (!e) acceptor.open(at.protocol(), e);
   if (!e) acceptor.set_option(asio::socket_base::reuse_address(true), e);
@@ -390,8 +391,8 @@ void http_server::every(milliseconds interval, std::function<void()> what) {
 
 milliseconds http_server::lag() const {
   auto const since = steady_clock::now().time_since_epoch() - steady_clock::duration(core_->last_beat.load());
-  return std::max({milliseconds(0), milliseconds(core_->worst.load()),
-                   std::chrono::duration_cast<milliseconds>(since) - beat});
+  return std::max(
+      {milliseconds(0), milliseconds(core_->worst.load()), std::chrono::duration_cast<milliseconds>(since) - beat});
 }
 
 void http_server::stop() {

@@ -7,24 +7,26 @@
 #include <string>
 #include <string_view>
 
+#include "core/config/values.hpp"
 #include "core/serve/api.hpp"
 
 namespace weir::serve {
 
 struct server_options {
-  address listen;
+  config::listen_address listen;
   std::size_t max_connections = 128, max_streams = 32;
   std::uint32_t max_header = 16 * 1024;
   std::uint64_t max_body = 64 * 1024;
-  std::chrono::milliseconds request_time{15'000};  // to send a request's header, or its body; also how long one may idle
-  std::chrono::milliseconds write_time{15'000};    // to take an answer, or an event
-  std::size_t max_pending = 512 * 1024;            // bytes of events that a slow listener may leave unread in here
+  std::chrono::milliseconds request_time{
+      15'000};                                   // to send a request's header, or its body; also how long one may idle
+  std::chrono::milliseconds write_time{15'000};  // to take an answer, or an event
+  std::size_t max_pending = 512 * 1024;          // bytes of events that a slow listener may leave unread in here
 };
 
 class http_server {
  public:
-  // Answers are made on threads of the server's own, never on that of the sockets. Error: unreachable, naming address and
-  // cause (the port is taken).
+  // Answers are made on threads of the server's own, never on that of the sockets. Error: unreachable, naming address
+  // and cause (the port is taken).
   static base::result<std::unique_ptr<http_server>> open(server_options options,
                                                          std::function<response(request const&)> answer);
   ~http_server();

@@ -104,33 +104,36 @@ ordered_json to_json(run_row const& r) {
 }
 
 ordered_json to_json(gate_sample const& s) {
-  auto const known = [&](double v, double to) { return s.running ? ordered_json(rounded(v, to)) : ordered_json(nullptr); };
+  auto const known = [&](double v, double to) {
+    return s.running ? ordered_json(rounded(v, to)) : ordered_json(nullptr);
+  };
   return ordered_json::array({std::chrono::floor<std::chrono::milliseconds>(s.at).time_since_epoch().count(),
-                              s.in_flight, known(s.limit, 100), known(s.gap_ms, 1),
-                              rounded(s.requests_per_second, 100), known(s.inflation, 100), s.breaker, s.errors});
+                              s.in_flight, known(s.limit, 100), known(s.gap_ms, 1), rounded(s.requests_per_second, 100),
+                              known(s.inflation, 100), s.breaker, s.errors});
 }
 
 }  // namespace
 
 std::string status_json(snapshot const& s) {
-  ordered_json out = {
-      {"weir", WEIR_VERSION},
-      {"started", time_text(s.started)},
-      {"now", time_text(s.now)},
-      {"state", s.stopping ? "stopping" : s.run ? "running" : "idle"},
-      {"netbox", {{"url", s.netbox_url}, {"version", or_null(s.netbox_version)}}},
-      {"config", {{"file", s.config_file}, {"loaded", time_text(s.config_loaded)}, {"error", nullptr}}},
-      {"profile", to_json(s.profile)},
-      {"run", nullptr},
-      {"gate", nullptr},
-      {"errors", ordered_json::array()},
-      {"schedules", ordered_json::array()},
-      {"runs",
-       {{"started", s.runs_started},
-        {"ended", s.runs_ended},
-        {"refused", s.runs_refused},
-        {"by_exit_code", ordered_json::object()}}},
-      {"plan", nullptr}};
+  ordered_json out = {{"weir", WEIR_VERSION},
+                      {"started", time_text(s.started)},
+                      {"now", time_text(s.now)},
+                      {"state", s.stopping ? "stopping"
+                                : s.run    ? "running"
+                                           : "idle"},
+                      {"netbox", {{"url", s.netbox_url}, {"version", or_null(s.netbox_version)}}},
+                      {"config", {{"file", s.config_file}, {"loaded", time_text(s.config_loaded)}, {"error", nullptr}}},
+                      {"profile", to_json(s.profile)},
+                      {"run", nullptr},
+                      {"gate", nullptr},
+                      {"errors", ordered_json::array()},
+                      {"schedules", ordered_json::array()},
+                      {"runs",
+                       {{"started", s.runs_started},
+                        {"ended", s.runs_ended},
+                        {"refused", s.runs_refused},
+                        {"by_exit_code", ordered_json::object()}}},
+                      {"plan", nullptr}};
   if (s.config_error)
     out["config"]["error"] = {{"at", time_text(s.config_error->at)}, {"message", s.config_error->message}};
   if (s.run) {
@@ -182,8 +185,9 @@ std::string status_json(snapshot const& s) {
       sum.erase += stage.erase;
       sum.requests += stage.requests;
     }
-    out["plan"] = {{"run", s.plan->run},    {"made", time_text(s.plan->made)}, {"create", sum.create},
-                   {"update", sum.update}, {"delete", sum.erase},             {"requests", sum.requests}};
+    out["plan"] = {{"run", s.plan->run},   {"made", time_text(s.plan->made)},
+                   {"create", sum.create}, {"update", sum.update},
+                   {"delete", sum.erase},  {"requests", sum.requests}};
   }
   return text(out);
 }
@@ -216,8 +220,7 @@ std::string plan_json(kept_plan const& p) {
                              {"requests", s.requests}});
   for (auto const& c : p.changes) {
     auto fields = ordered_json::array();
-    for (auto const& f : c.fields)
-      fields.push_back({{"field", f.field}, {"before", f.before}, {"after", f.after}});
+    for (auto const& f : c.fields) fields.push_back({{"field", f.field}, {"before", f.before}, {"after", f.after}});
     out["changes"].push_back({{"source", c.source},
                               {"stage", c.stage},
                               {"kind", c.kind},

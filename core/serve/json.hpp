@@ -13,8 +13,8 @@ std::string gate_json(std::vector<gate_sample> const& samples, std::size_t ceili
 std::string sample_json(gate_sample const& s);
 std::string plan_json(kept_plan const& p);
 std::string runs_json(std::vector<run_row> const& runs);
-std::string run_json(run_row const& r);             // as in runs_json
-std::string run_json(run_details const& r);         // with its stages and changes
+std::string run_json(run_row const& r);      // as in runs_json
+std::string run_json(run_details const& r);  // with its stages and changes
 std::string error_json(std::string const& error, std::string const& hint);
 
 struct check {

@@ -28,13 +28,15 @@ std::optional<Number> number(char const* text) {
 notifier notifier::from_environment() {
   notifier out;
   char const* where = std::getenv("NOTIFY_SOCKET");
-  if (!where || (where[0] != '/' && where[0] != '@') || std::strlen(where) >= sizeof(sockaddr_un{}.sun_path)) return out;
+  if (!where || (where[0] != '/' && where[0] != '@') || std::strlen(where) >= sizeof(sockaddr_un{}.sun_path))
+    return out;
   out.path_ = where;
   if (out.path_[0] == '@') out.path_[0] = '\0';
   out.fd_ = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   auto const wait = number<std::uint64_t>(std::getenv("WATCHDOG_USEC"));
   auto const whose = std::getenv("WATCHDOG_PID") ? number<pid_t>(std::getenv("WATCHDOG_PID")) : getpid();
-  if (wait && *wait > 0 && *wait < 86'400'000'000 && whose == getpid()) out.watchdog_ = std::chrono::microseconds(*wait);
+  if (wait && *wait > 0 && *wait < 86'400'000'000 && whose == getpid())
+    out.watchdog_ = std::chrono::microseconds(*wait);
   return out;
 }
 

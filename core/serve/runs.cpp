@@ -23,8 +23,8 @@ void add(run_row& to, stage_view const& s) {
 }
 
 stage_view view_of(store::stage_record const& s) {
-  return {s.source, s.stage, std::string(store::name(s.state)), s.reason, s.created, s.updated, s.deleted, s.failed,
-          s.deferred};
+  return {s.source, s.stage,   std::string(store::name(s.state)), s.reason, s.created, s.updated, s.deleted,
+          s.failed, s.deferred};
 }
 
 }  // namespace

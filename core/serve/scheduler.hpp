@@ -51,8 +51,8 @@ class scheduler {
  private:
   struct entry {
     config::schedule what;
-    std::optional<config::cron> when;                                    // else `every`
-    std::chrono::steady_clock::time_point base{}, at{};                  // of an interval: without and with jitter
+    std::optional<config::cron> when;                                         // else `every`
+    std::chrono::steady_clock::time_point base{}, at{};                       // of an interval: without and with jitter
     std::optional<std::chrono::system_clock::time_point> wall_base, wall_at;  // of an expression: the same
     std::optional<std::chrono::steady_clock::time_point> last_start;
     std::uint64_t started = 0, refused = 0;

@@ -18,7 +18,8 @@ namespace {
 
 // The main loop comes by four times a second, but a reload may look at plugins for a while.
 constexpr auto longest_silence = 3min;
-// A run tells of itself four times a second once it is connected; before that it may wait for servers that do not answer.
+// A run tells of itself four times a second once it is connected; before that it may wait for servers that do not
+// answer.
 constexpr auto longest_quiet = 3min, longest_connect = 30min;
 constexpr auto longest_lag = 1s;
 constexpr std::uintmax_t least_space = 1 << 20;
@@ -82,7 +83,8 @@ base::result<std::unique_ptr<service>> service::open(server_options options, ser
   s.server_->every(1s, [&s] { s.each_second(); });
   s.server_->every(500ms, [&s] { s.each_half_second(); });
   if (auto const wait = s.systemd_.watchdog())
-    s.server_->every(std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(*wait) / 3), [&s] { s.watch(); });
+    s.server_->every(std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(*wait) / 3),
+                     [&s] { s.watch(); });
   return made;
 }
 

@@ -41,9 +41,9 @@ class service {
   ~service();
 
   std::string url() const;
-  void change(service_settings next);  // after a reload
-  void beat();                         // the main loop is alive: at least every few seconds
-  void run_changed();                  // a run has begun or ended
+  void change(service_settings next);         // after a reload
+  void beat();                                // the main loop is alive: at least every few seconds
+  void run_changed();                         // a run has begun or ended
   void tell(std::string_view systemd_state);  // "READY=1"
   void stop();
 
@@ -63,10 +63,10 @@ class service {
   std::unique_ptr<http_server> server_;
   std::string host_;
   std::atomic<steady::rep> beaten_;
-  std::uint64_t seconds_ = 0;   // of work; the sockets' thread only
-  std::uint64_t shown_ = 0;     // version of the last status event; the sockets' thread only
-  std::string said_;            // the last STATUS=; the same
-  bool complained_ = false;     // that somebody is unwell; the same
+  std::uint64_t seconds_ = 0;  // of work; the sockets' thread only
+  std::uint64_t shown_ = 0;    // version of the last status event; the sockets' thread only
+  std::string said_;           // the last STATUS=; the same
+  bool complained_ = false;    // that somebody is unwell; the same
 };
 
 }  // namespace weir::serve

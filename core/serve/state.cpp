@@ -171,8 +171,7 @@ void state::end(int exit_code, std::optional<engine::report> const& report, std:
     asked_ = true;
     last_run_ = past.id;
     reachable_ = !report->netbox_version.empty() && !report->throttle.gave_up;
-    if (report->fatal)
-      add_error({now.wall, past.id, "", "", "error", report->fatal->what, report->fatal->hint});
+    if (report->fatal) add_error({now.wall, past.id, "", "", "error", report->fatal->what, report->fatal->hint});
     if (exit_code == 0 && !report->dry) plan_.reset();
     if (plan) plan_ = plan;
   } else {
@@ -473,8 +472,8 @@ void state::finished(engine::job_report const& report) {
     log(level,
         fmt::format("{}: {}: {}", where(report.source, report.stage), engine::name(report.status), report.reason.what),
         report.source, report.stage);
-    add_error({system_clock::now(), run_->id, report.source, report.stage, std::string(word(level)),
-               report.reason.what, report.reason.hint});
+    add_error({system_clock::now(), run_->id, report.source, report.stage, std::string(word(level)), report.reason.what,
+               report.reason.hint});
   }
   changed();
 }

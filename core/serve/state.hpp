@@ -132,9 +132,9 @@ class state final : public engine::observer {
   // --- the service
   void configured(config::configuration const& settings, wall now);
   void not_configured(std::string message, wall now);
-  void begin(run_view run);        // before the run's observer calls
-  void cancelling();               // the run under way was asked to stop
-  void refused();                  // a start, because a run was under way
+  void begin(run_view run);  // before the run's observer calls
+  void cancelling();         // the run under way was asked to stop
+  void refused();            // a start, because a run was under way
   void stopping();
   // The run is over. `error`: why it did not come to a report.
   void end(int exit_code, std::optional<engine::report> const& report, std::optional<base::error> const& error,
@@ -152,12 +152,12 @@ class state final : public engine::observer {
   // --- whoever shows it
   snapshot look(moment now, std::vector<schedule_view> schedules) const;
   std::vector<gate_sample> samples() const;
-  std::size_t ceiling() const;  // of requests in flight
+  std::size_t ceiling() const;         // of requests in flight
   std::vector<past_run> past() const;  // newest first
   std::shared_ptr<kept_plan const> plan() const;
   std::optional<run_view> running() const;
   std::string trigger_of(std::string const& run) const;
-  std::uint64_t version() const;  // another number: something has changed
+  std::uint64_t version() const;              // another number: something has changed
   std::string status_line(moment now) const;  // "virtual-machines 120/431, limit 4"; for systemd
 
   // --- for /readyz and the watchdog

@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "core/config/values.hpp"
 #include "core/serve/guard.hpp"
 #include "core/serve/json.hpp"
 
@@ -18,6 +19,6 @@ extern "C" int LLVMFuzzerTestOneInput(unsigned char const* data, std::size_t siz
   if (same_origin(half, rest) && half.find("://") == std::string_view::npos) std::abort();
   if (is_loopback_name(text) && text.empty()) std::abort();
   if (bears(text, weir::base::secret())) std::abort();  // no token is no key
-  if (auto const a = parse_address(text); a && a->host.empty()) std::abort();
+  if (auto const a = weir::config::parse_listen(text); a && a->host.empty()) std::abort();
   return 0;
 }

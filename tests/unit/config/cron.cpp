@@ -9,8 +9,8 @@
 
 namespace {
 
-using weir::config::cron;
 using std::chrono::system_clock;
+using weir::config::cron;
 
 system_clock::time_point at(std::string const& text) {
   auto const t = weir::base::parse_instant(text);
@@ -186,7 +186,8 @@ TEST(Cron, AgreesWithAPlainSearch) {
       for (auto const* c : {&*every, &*workdays}) {
         auto expected = c->next(start);
         ASSERT_TRUE(expected);
-        for (auto t = start + std::chrono::minutes(1); t < start + std::chrono::hours(24); t += std::chrono::minutes(1)) {
+        for (auto t = start + std::chrono::minutes(1); t < start + std::chrono::hours(24);
+             t += std::chrono::minutes(1)) {
           auto const seconds = system_clock::to_time_t(t);
           tm m{};
           localtime_r(&seconds, &m);

@@ -1,6 +1,6 @@
 // One tree of several files, variables and flags; the table's own order.
-#include "core/config/describe.hpp"
 #include "core/config/layers.hpp"
+#include "core/config/describe.hpp"
 #include "core/config/values.hpp"
 #include "tests/unit/config/support.hpp"
 
@@ -61,9 +61,8 @@ TEST(table, every_example_is_a_good_value) {
     options.environment = {{"HOME", "/home/user"}};
     for (auto const& d : load_text(e.example, "example.yaml", options).errors)
       // Other keys are missing, and a fingerprint's example is cut short.
-      EXPECT_TRUE(d.summary.find(" must be ") == d.summary.npos || e.key.ends_with("fingerprint"))
-          << e.example << "\n"
-          << render(d);
+      EXPECT_TRUE(d.summary.find(" must be ") == d.summary.npos || e.key.ends_with("fingerprint")) << e.example << "\n"
+                                                                                                   << render(d);
   }
 }
 
@@ -79,7 +78,8 @@ TEST(explain, knows_every_key_by_its_pattern) {
 }
 
 TEST(explain, splices_a_plugins_schema_in) {
-  stage_options const stage{"disks", "Disks of guests",
+  stage_options const stage{"disks",
+                            "Disks of guests",
                             R"({"type":"object","properties":{"a":{"$ref":"#/definitions/x"}},)"
                             R"("definitions":{"x":{"type":"string"}},"additionalProperties":false})",
                             {{"a", "text", "\"b\"", "What it is", false}}};
@@ -100,14 +100,15 @@ TEST(listen, is_an_address_and_a_port) {
   EXPECT_FALSE(parse_listen("0.0.0.0:1")->loopback);
   EXPECT_FALSE(parse_listen(":9788")->loopback);
   EXPECT_FALSE(parse_listen("[2001:db8::1]:9788")->loopback);
-  for (auto const* bad : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:9788", "[::1]", "[::1:9788", "[127.0.0.1]:1",
-                          "example.org:1", "127.0.0.1:-1", "1.2.3:4", "127.0.0.1:9788x"})
+  for (auto const* bad : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:9788", "[::1]", "[::1:9788",
+                          "[127.0.0.1]:1", "example.org:1", "127.0.0.1:-1", "1.2.3:4", "127.0.0.1:9788x"})
     EXPECT_FALSE(parse_listen(bad)) << bad;
 }
 
 TEST(layers, merge_maps_and_replace_the_rest) {
   folder const here;
-  auto const low = here.write("low.yaml", with("log: {level: debug, keep: 3}\nplugin_path: [/low, /lower]\nmax_deletes: 3\n"));
+  auto const low =
+      here.write("low.yaml", with("log: {level: debug, keep: 3}\nplugin_path: [/low, /lower]\nmax_deletes: 3\n"));
   auto const high = here.write("high.yaml", "log: {level: warn}\nplugin_path: [/high]\nmax_deletes: {percent: 4}\n");
   auto options = options_for(high);
   options.lower_files = {low};
@@ -148,7 +149,8 @@ TEST(layers, a_file_of_comments_gives_way) {
 
 TEST(flags, go_over_everything_and_are_shown_without_secrets) {
   auto options = options_for("/etc/weir/weir.yaml");
-  options.flags = {{"--set", "max_deletes.count", "7"}, {"--set", "sources.a.max_in_flight", "9"},
+  options.flags = {{"--set", "max_deletes.count", "7"},
+                   {"--set", "sources.a.max_in_flight", "9"},
                    {"--set", "netbox.token_file", "/nonexistent"}};
   options.need_secrets = false;
   auto const outcome = load_text(with("max_deletes: 5\n"), "weir.yaml", options);

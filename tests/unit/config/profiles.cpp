@@ -188,7 +188,8 @@ TEST(environment_overrides, that_are_no_numbers_are_errors) {
     EXPECT_FALSE(outcome.value) << value;
     auto const text = everything(outcome);
     EXPECT_NE(text.find("error: batch.size must be "), text.npos) << text;
-    EXPECT_NE(text.find("--> environment\n   |\n   | PROXBOX_BACKUP_BATCH_SIZE=" + std::string(value) + "\n"), text.npos)
+    EXPECT_NE(text.find("--> environment\n   |\n   | PROXBOX_BACKUP_BATCH_SIZE=" + std::string(value) + "\n"),
+              text.npos)
         << text;
   }
   EXPECT_TRUE(read(here, "", {{"PROXBOX_BACKUP_BATCH_SIZE", ""}}).value);

@@ -149,7 +149,8 @@ TEST_F(Api, Tokens) {
   std::pair<std::string, std::string> const right{"authorization", "Bearer s3cret"};
   EXPECT_EQ(ask("GET", "/status", "", {right}).status, 200u);
   EXPECT_EQ(ask("GET", "/nothing", "", {right}).status, 404u);
-  EXPECT_EQ(ask("GET", "/status", "", {right, {"host", "weir.example"}}).status, 200u) << "the token does, whatever its name";
+  EXPECT_EQ(ask("GET", "/status", "", {right, {"host", "weir.example"}}).status, 200u)
+      << "the token does, whatever its name";
   // A new token holds from then on.
   auto const service = make();
   request r;
@@ -178,8 +179,8 @@ TEST_F(Api, Starts) {
   EXPECT_EQ(asked_.run, "7f3a");
   for (auto const* bad :
        {"x", "[]", "null", "1", "{", R"({"command":"drop"})", R"({"command":1})", R"({"comand":"sync"})",
-        R"({"stages":"nodes"})", R"({"stages":[1]})", R"({"sources":{}})", R"({"run":"x"})", R"({"run":1,"command":"resume"})",
-        "{} {}", "\xff\xfe", R"({"command":"sync",})"}) {
+        R"({"stages":"nodes"})", R"({"stages":[1]})", R"({"sources":{}})", R"({"run":"x"})",
+        R"({"run":1,"command":"resume"})", "{} {}", "\xff\xfe", R"({"command":"sync",})"}) {
     auto const r = ask("POST", "/runs", bad);
     EXPECT_EQ(r.status, 400u) << bad;
     EXPECT_FALSE(json::parse(r.body)["error"].get<std::string>().empty());

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/config/values.hpp"
+
 namespace {
 
 using namespace weir::serve;
@@ -21,7 +23,7 @@ TEST(Guard, Addresses) {
       {"192.0.2.1:1", "192.0.2.1", 1, false},
   };
   for (auto const& c : good) {
-    auto const a = parse_address(c.text);
+    auto const a = weir::config::parse_listen(c.text);
     ASSERT_TRUE(a) << c.text;
     EXPECT_EQ(a->host, c.host);
     EXPECT_EQ(a->port, c.port);
@@ -29,10 +31,10 @@ TEST(Guard, Addresses) {
   }
   for (auto const* text : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:http", "::1:80",
                            "[::1]", "[::1", "[127.0.0.1]:80", "weir.example:80", "127.0.0.1:80:90", "[::1]80"}) {
-    auto const a = parse_address(text);
+    auto const a = weir::config::parse_listen(text);
     ASSERT_FALSE(a) << text;
     EXPECT_EQ(a.error().code, weir::base::error_code::config);
-    EXPECT_NE(a.error().what.find("serve.listen"), std::string::npos);
+    EXPECT_FALSE(a.error().what.empty());
   }
   EXPECT_EQ(authority("::1", 80), "[::1]:80");
   EXPECT_EQ(authority("127.0.0.1", 80), "127.0.0.1:80");
@@ -43,9 +45,9 @@ TEST(Guard, Tokens) {
   EXPECT_TRUE(bears("Bearer s3cret-token", token));
   EXPECT_TRUE(bears("bearer s3cret-token", token));
   EXPECT_TRUE(bears("BEARER  s3cret-token", token));
-  for (auto const* wrong : {"", "Bearer", "Bearer ", "Bearer s3cret-toke", "Bearer s3cret-tokenn", "Bearer S3cret-token",
-                            "Basic s3cret-token", "s3cret-token", "Bearer s3cret-token ", "Bearers3cret-token",
-                            "Bearer s3cret-tokens3cret-token"})
+  for (auto const* wrong : {"", "Bearer", "Bearer ", "Bearer s3cret-toke", "Bearer s3cret-tokenn",
+                            "Bearer S3cret-token", "Basic s3cret-token", "s3cret-token", "Bearer s3cret-token ",
+                            "Bearers3cret-token", "Bearer s3cret-tokens3cret-token"})
     EXPECT_FALSE(bears(wrong, token)) << wrong;
   EXPECT_FALSE(bears("Bearer ", secret())) << "no token is no key";
   EXPECT_FALSE(bears("Bearer x", secret()));
@@ -66,9 +68,9 @@ TEST(Guard, Origins) {
   EXPECT_TRUE(same_origin("https://weir.example", "weir.example")) << "a proxy with TLS before it";
   EXPECT_TRUE(same_origin("https://weir.example", "weir.example:443"));
   EXPECT_TRUE(same_origin("http://[::1]:9788", "[::1]:9788"));
-  for (auto const* other : {"null", "", "http://evil.example", "http://127.0.0.1:9789", "http://127.0.0.1",
-                            "http://localhost:9788", "ftp://127.0.0.1:9788", "http://127.0.0.1:9788.evil.example",
-                            "http://", "http://127.0.0.1:9788/"})
+  for (auto const* other :
+       {"null", "", "http://evil.example", "http://127.0.0.1:9789", "http://127.0.0.1", "http://localhost:9788",
+        "ftp://127.0.0.1:9788", "http://127.0.0.1:9788.evil.example", "http://", "http://127.0.0.1:9788/"})
     EXPECT_FALSE(same_origin(other, "127.0.0.1:9788")) << other;
 }
 

@@ -180,10 +180,10 @@ TEST(Scheduler, ViewsTellTheNextStart) {
 
 TEST(Scheduler, ReplacedSchedulesKeepWhatStays) {
   auto s = make({every("a", 10s), every("b", 10s), by_cron("c", "* * * * *")});
-  s.due(noon, false);                 // a starts, b is refused
+  s.due(noon, false);  // a starts, b is refused
   s.due(after(noon, 1s), true);
   auto changed = every("a", 10s);
-  changed.stages = {"nodes"};         // what it does, not when
+  changed.stages = {"nodes"};  // what it does, not when
   ASSERT_TRUE(s.replace({changed, every("b", 20s), every("d", 10s)}, after(noon, 2s)));
   auto const seen = s.view(after(noon, 2s));
   ASSERT_EQ(seen.size(), 3u);

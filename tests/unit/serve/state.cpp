@@ -95,7 +95,8 @@ TEST(State, FollowsARun) {
   planned.plans.push_back(std::move(plan));
   planned.planned_requests = 2;
   s.planned(planned);
-  EXPECT_EQ(status(s)["run"]["jobs"][0]["planned"], (json{{"create", 2}, {"update", 0}, {"delete", 1}, {"requests", 2}}));
+  EXPECT_EQ(status(s)["run"]["jobs"][0]["planned"],
+            (json{{"create", 2}, {"update", 0}, {"delete", 1}, {"requests", 2}}));
 
   engine::gate_now gate;
   gate.count.in_flight = 1;
@@ -194,8 +195,7 @@ TEST(State, EndsAreNamedAsTheJournalNamesThem) {
   s.end(0, {}, {}, "no run is unfinished", after(1s));
   EXPECT_EQ(s.past()[0].state, "done");
   EXPECT_EQ(s.past()[0].reason, "no run is unfinished");
-  EXPECT_EQ(status(s)["runs"]["by_exit_code"],
-            (json{{"0", 2}, {"3", 1}, {"5", 1}, {"69", 1}, {"75", 1}, {"130", 1}}));
+  EXPECT_EQ(status(s)["runs"]["by_exit_code"], (json{{"0", 2}, {"3", 1}, {"5", 1}, {"69", 1}, {"75", 1}, {"130", 1}}));
 }
 
 TEST(State, PastRunsAreBounded) {
@@ -242,9 +242,14 @@ TEST(State, ThePlanIsKeptUntilASyncSucceeds) {
   ASSERT_TRUE(s.plan());
   auto const shown = json::parse(plan_json(*s.plan()));
   EXPECT_EQ(shown["run"], "11111111");
-  EXPECT_EQ(shown["stages"][0],
-            (json{{"source", "pve-a"}, {"stage", "nodes"}, {"title", "Nodes"}, {"create", shown_changes + 5},
-                  {"update", 1}, {"delete", 0}, {"unchanged", 9}, {"requests", 22}}));
+  EXPECT_EQ(shown["stages"][0], (json{{"source", "pve-a"},
+                                      {"stage", "nodes"},
+                                      {"title", "Nodes"},
+                                      {"create", shown_changes + 5},
+                                      {"update", 1},
+                                      {"delete", 0},
+                                      {"unchanged", 9},
+                                      {"requests", 22}}));
   EXPECT_EQ(shown["changes"].size(), shown_changes);
   EXPECT_EQ(shown["more"], 6);
   EXPECT_EQ(shown["changes"][0]["url"], "https://netbox.example/dcim/devices/17/");
