@@ -56,7 +56,7 @@ class Terminal:
 
     def tmux(self, *arguments):
         done = subprocess.run(["tmux", "-u", "-L", self.socket, *map(str, arguments)], capture_output=True, text=True, timeout=30,
-                              env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(self.folder), "TMUX_TMPDIR": "/tmp"})
+                              env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(self.folder), "TMUX_TMPDIR": str(self.folder)})
         if done.returncode:
             raise RuntimeError(f"tmux {arguments}: {done.stderr}")
         return done.stdout
@@ -99,7 +99,7 @@ class Terminal:
 
     def close(self):
         subprocess.run(["tmux", "-L", self.socket, "kill-server"], capture_output=True, timeout=30,
-                       env={"PATH": "/usr/bin:/bin", "TMUX_TMPDIR": "/tmp"})
+                       env={"PATH": "/usr/bin:/bin", "TMUX_TMPDIR": str(self.folder)})
 
 
 class DisplayCase(SyncCase):
