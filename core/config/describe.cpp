@@ -382,6 +382,13 @@ std::optional<explanation> explain(std::string_view asked, std::vector<stage_opt
     auto found = schema::resolve(in, asked);
     if (!found) continue;
     auto const& row = *found->row;
+    // A name may hold dots, but what stands behind one is more likely a key that is misspelt.
+    if (auto const dot = found->steps.back().rfind('.'); row.type == type::map && dot != std::string::npos) {
+      auto const leaf = found->steps.back().substr(dot + 1);
+      if (auto const name = base::nearest(leaf, schema::children(in, row.path)))
+        near = std::string(asked.substr(0, asked.size() - leaf.size())) + *name;
+      return {};
+    }
     if (!row.path.starts_with("stages.*") || found->steps[1] == "*") return about(row, std::move(found->steps));
     auto const at = std::find_if(stages.begin(), stages.end(), [&](auto const& s) { return s.id == found->steps[1]; });
     if (at == stages.end()) {

@@ -2,6 +2,7 @@
 
 out_of_tree.py CMAKE SOURCE_DIR BUILD_DIR [OUT_DIR]; the built plugin is left in OUT_DIR if that is given.
 """
+import gzip
 import pathlib
 import shutil
 import subprocess
@@ -26,7 +27,8 @@ with tempfile.TemporaryDirectory(prefix="weir-sdk-") as folder:
     assert headers == ["abi.h", "json.hpp", "options.hpp", "stage.hpp", "testing.hpp"], headers
     for path in prefix.rglob("*"):  # what is installed must not point back into the tree it came from
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
+            content = path.read_bytes()
+            text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
             assert not any(f in text for f in FORBIDDEN), f"{path} names the tree it was built in"
 
     shutil.copytree(prefix / "share/weir-sdk/template", project)

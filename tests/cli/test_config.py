@@ -277,7 +277,7 @@ class explained(config_case):
     def test_unknown_ones(self):
         for key, near in (("netbox.ulr", "netbox.url"), ("batch_size", "batch.size"), ("timeout", "sources.*.timeout"),
                           ("stages.virtual-machines.include_template", "stages.virtual-machines.include_templates"),
-                          ("stages.backup", "stages.backups")):
+                          ("stages.backup", "stages.backups"), ("serve.schedules.night.crno", "serve.schedules.night.cron")):
             self.assertIn(f"did you mean '{near}'?", self.weir("config", "explain", key, expect=64).stderr, key)
         self.assertIn("lists all keys", self.weir("config", "explain", "xyzzyxyzzy", expect=64).stderr)
 
