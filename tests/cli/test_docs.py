@@ -15,8 +15,9 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
-from sync_case import SyncCase
-from weir_test import WEIR, to_yaml
+import proxmox_model as change
+from sync_case import SOURCE, SyncCase
+from weir_test import WEIR, Workspace, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,7 +28,7 @@ COMMANDS = ("weir ", "build/release/weir ", "make ", "install ", "cmake ", "17 *
 # Why a command is not run here. Its syntax is checked.
 ELSEWHERE = [
     (r"^(sudo )?(apt|apt-get|dpkg|dpkg-query) ", "packages are installed in tests/package"),
-    (r"^(sudo )?cpack |^cmake .*--target package", "packages are built in tests/package"),
+    (r"cpack |^ls build/release/packages", "packages are built in tests/package"),
     (r"^(sudo )?(systemctl|journalctl|systemd-creds|systemd-analyze) ", "no systemd runs here; the units are checked in tests/package"),
     (r"^(sudo )?(podman|docker|buildah) ", "no container engine here"),
     (r"^\.ci/run$", "this test is a part of it"),
@@ -65,6 +66,8 @@ class docs(SyncCase):
 
     def stand(self):
         """A reader's folder: servers, weir.yaml, tokens, a plugin, and one run in the history."""
+        self.workspace = Workspace()
+        self.addCleanup(self.workspace.close)
         self.start(nodes=1, guests=6, backups=12)
         self.folder = self.workspace.path
         (self.folder / "pve.token").write_text("0")
@@ -79,6 +82,10 @@ class docs(SyncCase):
         etc = self.folder / "etc" / "weir"
         etc.mkdir(parents=True)
         shutil.copy(self.config, etc / "config.yaml")
+        # What becomes of the packages' example when people have put their own servers in.
+        self.workspace.config(self.server.url, change.NETBOX_TOKEN, {SOURCE: change.settings(self.pve)}, name="edited.yaml")
+        text = re.sub(r'token_file: "[^"]*netbox.token"', "token_credential: secret_netbox-token", (self.folder / "edited.yaml").read_text())
+        (self.folder / "edited.yaml").write_text(re.sub(r'token_file: .*', "token_credential: secret_pve-a-token", text))
         shutil.copy(os.environ["WEIR_DOCS_STAGE"], self.folder / "my-stage.so")
         self.environment = {
             "PATH": f"{bin_dir}:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(self.folder), "LANG": "C.UTF-8", "TMPDIR": str(self.folder),
@@ -86,40 +93,54 @@ class docs(SyncCase):
             "NETBOX_TOKEN": "0", "PVE_TOKEN": "0",
         }
         self.weir("sync", "--config", self.config)
-        self.run = self.history()["runs"][0]["id"]
+        self.last_run = self.history()["runs"][0]["run"]
 
     def place(self, command):
         """The command, with the paths and names of an example as they are here."""
-        for there, here in (("/etc/weir/", f"{self.folder}/etc/weir/"), ("/var/lib/weir", f"{self.folder}/state"),
+        for there, here in (("/usr/share/doc/weir/examples/config.yaml", "configs/systemd/config.yaml"), ("/etc/weir/", f"{self.folder}/etc/weir/"), ("/var/lib/weir", f"{self.folder}/state"),
                             ("/var/lib/prometheus/node-exporter", str(self.folder)), ("/tmp/", f"{self.folder}/")):
             command = command.replace(there, here)
         command = command.replace("127.0.0.1:9788", f"127.0.0.1:{self.port}")
-        return re.sub(r"\b7f3a(0c1d)?\b", self.run, command)
+        return re.sub(r"\b7f3a(0c1d)?\b", self.last_run, command)
 
-    def execute(self, command, where):
-        cron = re.match(r"^[\d*/,-]+ [\d*/,-]+ \S+ \S+ \S+\s+weir\s+(weir .*)$", command)
-        command = cron[1] if cron else command
-        bare = re.sub(r"\s+#.*$", "", command)
+    def as_run(self, command, where):
+        """What a shell here is given for a command of a document, and how it counts; "" where it is not run."""
+        cron = re.match(r"^[\d*/,-]+ [\d*/,-]+ \S+ \S+ \S+\s+(?:weir\s+)?(weir .*)$", command)
+        bare = re.sub(r"\s+#.*$", "", cron[1] if cron else command)
         for pattern, _ in ELSEWHERE:
             if re.search(pattern, bare):
                 checked = subprocess.run(["bash", "-n", "-c", bare], capture_output=True, text=True, timeout=60)
                 self.assertEqual(checked.returncode, 0, f"{where}: {bare}: {checked.stderr}")
-                return "elsewhere"
+                return "", "elsewhere"
         if bare.startswith("make"):
-            targets = [word for word in bare.split()[1:] if "=" not in word]
-            for target in targets:
+            for target in (word for word in bare.split()[1:] if "=" not in word):
                 self.assertRegex((ROOT / "Makefile").read_text(), rf"(?m)^{re.escape(target)}:", f"{where}: no target {target}")
-            return "target"
+            return "", "target"
         if bare.startswith("weir serve"):
             self.start_service(bare)
-            return "run"
+            return "", "run"
         if bare.startswith("curl ") and not shutil.which("curl"):
-            print(f"{where}: curl is not installed", file=sys.stderr)
-            return "elsewhere"
-        done = subprocess.run(["bash", "-c", self.place(bare)], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            return "", "no curl here"
+        made = re.match(r"^install -m 600 /dev/null (\S+)$", bare)
+        if made:  # then people paste the token into it
+            bare += f" && printf %s {change.NETBOX_TOKEN if 'netbox' in made[1] else change.TOKEN} > {made[1]}"
+        if bare.startswith("editor "):  # people put their own servers in
+            bare = f"cp {self.folder}/edited.yaml {bare.split()[1]}"
+        return self.place(bare), "run"
+
+    def execute(self, commands, where, counted):
+        """A fence as one script: what it sets holds to its end."""
+        lines = []
+        for command in commands:
+            line, how = self.as_run(command, where)
+            counted[how] = counted.get(how, 0) + 1
+            lines += [line] if line else []
+        if not lines:
+            return
+        script = "set -euo pipefail\n" + "\n".join(lines)
+        done = subprocess.run(["bash", "-c", script], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=120)
-        self.assertEqual(done.returncode, 0, f"{where}: {bare}\n--- as run: {self.place(bare)}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
-        return "run"
+        self.assertEqual(done.returncode, 0, f"{where}\n--- as run:\n{script}\n---\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
 
     def start_service(self, command):
         """At a free port, which the commands that follow take for the one of the examples."""
@@ -137,15 +158,14 @@ class docs(SyncCase):
     def test_commands(self):
         counted = {}
         for document in DOCUMENTS:
-            found = [(line, c) for line, language, body in blocks(document) for c in commands(language, body)]
-            if not found:
+            found = [(line, commands(language, body)) for line, language, body in blocks(document)]
+            if not any(wanted for _, wanted in found):
                 continue
             with self.subTest(document.name):
                 self.stand()
                 self.addCleanup(self.end_service)
-                for line, command in found:
-                    how = self.execute(command, f"{document.name}:{line}")
-                    counted[how] = counted.get(how, 0) + 1
+                for line, wanted in found:
+                    self.execute(wanted, f"{document.name}:{line}", counted)
                 self.end_service()
         print(f"commands: {counted}", file=sys.stderr)
         self.assertGreater(counted.get("run", 0), 10)
@@ -169,8 +189,8 @@ class docs(SyncCase):
     def check_yaml(self, where, keys, body):
         if keys & {"scrape_configs", "groups", "rule_files", "route", "services"}:
             return "of others"
-        env = {"NETBOX_TOKEN": "0", "PVE_TOKEN": "0", "CMDB_TOKEN": "0", "WEIR_TOKEN": "0", "PVE_PASSWORD": "0"}
-        for name in ("netbox.token", "pve.token"):
+        env = {"CREDENTIALS_DIRECTORY": str(self.workspace.path), "NETBOX_TOKEN": "0", "PVE_TOKEN": "0", "CMDB_TOKEN": "0", "WEIR_TOKEN": "0", "PVE_PASSWORD": "0"}
+        for name in ("netbox.token", "pve.token", "secret_netbox-token"):
             self.workspace.file(name, "0\n")
         body = body.replace("/etc/ssl/", f"{self.workspace.path}/").replace("/var/lib/weir", f"{self.workspace.path}/state")
         body = re.sub(r"/(etc/weir|run)/(\S*token\S*)", rf"{self.workspace.path}/netbox.token", body)
@@ -181,6 +201,8 @@ class docs(SyncCase):
                 "sources": {"pve-a": {"type": "proxmox", "urls": ["http://127.0.0.1:1"], "token_id": "a@pve!b", "token_env": "PVE_TOKEN"},
                             "cmdb": {"type": "rest", "urls": ["http://127.0.0.1:1"]}},
                 "state_dir": str(self.workspace.path / "state")}
+        if re.search(r"^  token_(file|command|credential):", body, re.M) and "netbox" in keys:
+            del base["netbox"]["token_env"]
         if keys & {"extends", "batch", "max_in_flight", "requests_per_second", "retry", "timeouts"}:
             base["profile"] = str(self.workspace.file("shown.yaml", body))
             file, how = self.workspace.file("base.yaml", to_yaml(base)), "profile"

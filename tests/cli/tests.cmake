@@ -77,7 +77,7 @@ foreach(name serve serve_long)
     ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
 endforeach()
 
-# Every command and every YAML of the documents.
+# Every command and every YAML of the documents. After abi.out_of_tree has built a stage.
 add_test(NAME cli.docs COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_docs.py)
-set_tests_properties(cli.docs PROPERTIES LABELS cli TIMEOUT 300
-  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_DOCS_STAGE=$<TARGET_FILE:weir_test_notes>")
+set_tests_properties(cli.docs PROPERTIES LABELS cli TIMEOUT 300 FIXTURES_REQUIRED out_of_tree_stage
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>;WEIR_DOCS_STAGE=${CMAKE_BINARY_DIR}/out-of-tree/my-stage.so")
