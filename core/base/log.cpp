@@ -70,29 +70,7 @@ void append_plain(std::string& out, std::string_view text) {
   for (char c : text) out += control(c) && c != '\n' ? ' ' : c;
 }
 
-std::string time_now() {
-  auto const now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
-  auto const t = std::chrono::system_clock::to_time_t(now);
-  std::tm utc{};
-  gmtime_r(&t, &utc);
-  char buffer[40];
-  auto const n = std::strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%S", &utc);
-  return fmt::format("{}.{:03}Z", std::string_view(buffer, n), now.time_since_epoch().count() % 1000);
-}
-
-void write_out(std::string_view text) {
-  while (!text.empty()) {
-    auto const n = ::write(STDERR_FILENO, text.data(), text.size());
-    if (n > 0) {
-      text.remove_prefix(static_cast<std::size_t>(n));
-    } else if (n < 0 && errno == EAGAIN) {
-      pollfd waits{STDERR_FILENO, POLLOUT, 0};
-      ::poll(&waits, 1, 1000);
-    } else if (n == 0 || errno != EINTR) {
-      return;  // nobody reads it: there is nobody to tell
-    }
-  }
-}
+std::string now_text() { return format_instant_ms(std::chrono::system_clock::now()); }
 
 std::string_view priority(level l) {
   return l >= level::error ? "<3>" : l == level::warning ? "<4>" : l == level::info ? "<6>" : "<7>";
@@ -110,7 +88,7 @@ std::string text_line(place const& to, level l, std::string_view message, std::s
                       std::span<field const> fields) {
   auto const end = std::min(message.find('\n'), message.size());
   std::string line;
-  if (!to.journal) line += (to.full_time ? time_now() : time_now().substr(11, 8)) + ' ';
+  if (!to.journal) line += (to.full_time ? now_text() : now_text().substr(11, 8)) + ' ';
   if (l == level::error && to.colour)
     line += "\x1b[31merror:\x1b[0m ";
   else if (l != level::info)
@@ -131,14 +109,14 @@ std::string formatted(place const& to, level l, std::string_view message, std::s
       line = text_line(to, l, message, run, fields);
       break;
     case format::logfmt:
-      line = "ts=" + time_now() + " level=" + std::string(word(l)) + " msg=";
+      line = "ts=" + now_text() + " level=" + std::string(word(l)) + " msg=";
       append_quoted(line, message);
       if (!run.empty()) append_field(line, "run", run);
       for (auto const& f : fields)
         if (f.key != "run") append_field(line, f.key, f.value);
       break;
     case format::json: {
-      line = "{\"ts\":\"" + time_now() + "\",\"level\":\"" + std::string(word(l)) + "\",\"msg\":";
+      line = "{\"ts\":\"" + now_text() + "\",\"level\":\"" + std::string(word(l)) + "\",\"msg\":";
       append_quoted(line, message);
       auto const add = [&](std::string_view key, std::string_view value) {
         line += ',';
@@ -312,7 +290,7 @@ class journalist {
     if (taker_)
       taker_(std::move(line));
     else
-      write_out(line);
+      write_all(STDERR_FILENO, line);  // nobody reads it: there is nobody to tell
   }
 
   std::mutex mutex_;

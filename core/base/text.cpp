@@ -1,8 +1,12 @@
 #include "core/base/text.hpp"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <cstdio>
 #include <numeric>
 
@@ -195,6 +199,30 @@ std::string format_instant(instant t) {
     out.append(buffer.data(), static_cast<std::size_t>(n));
   }
   return out + "Z";
+}
+
+std::string format_instant_ms(std::chrono::system_clock::time_point t) {
+  auto const ms = std::chrono::floor<std::chrono::milliseconds>(t);
+  auto const whole = std::chrono::floor<std::chrono::seconds>(ms);
+  auto out = format_instant(whole);
+  auto const rest = std::to_string(1000 + (ms - whole).count());
+  out.insert(out.size() - 1, "." + rest.substr(1));
+  return out;
+}
+
+int write_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    auto const n = ::write(descriptor, text.data(), text.size());
+    if (n > 0) {
+      text.remove_prefix(static_cast<std::size_t>(n));
+    } else if (n < 0 && errno == EAGAIN) {
+      pollfd waits{descriptor, POLLOUT, 0};
+      ::poll(&waits, 1, 1000);
+    } else if (n == 0 || errno != EINTR) {
+      return n == 0 ? EIO : errno;
+    }
+  }
+  return 0;
 }
 
 }  // namespace weir::base

@@ -29,5 +29,10 @@ using instant = std::chrono::sys_time<std::chrono::microseconds>;
 std::optional<instant> parse_instant(std::string_view text);
 // "2026-11-22T07:03:26Z"; microseconds only where there are some.
 std::string format_instant(instant t);
+// "2026-11-22T07:03:26.000Z": always with milliseconds, for what programs sort and compare as text.
+std::string format_instant_ms(std::chrono::system_clock::time_point t);
+
+// All of it, waiting where the other side is slow (EAGAIN, EINTR). 0, or errno. write(2)
+int write_all(int descriptor, std::string_view text);
 
 }  // namespace weir::base

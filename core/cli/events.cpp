@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/log.hpp"
+#include "core/base/text.hpp"
 #include "core/cli/report_parts.hpp"
 #include "core/cli/version.hpp"
 
@@ -22,18 +23,8 @@ namespace {
 
 constexpr std::string_view ui_version = "1.0";
 
-std::string time_now() {
-  auto const now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
-  auto const t = std::chrono::system_clock::to_time_t(now);
-  std::tm utc{};
-  gmtime_r(&t, &utc);
-  char buffer[40];
-  auto const n = std::strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%S", &utc);
-  return fmt::format("{}.{:03}Z", std::string_view(buffer, n), now.time_since_epoch().count() % 1000);
-}
-
 json_object event(std::string_view type, std::string const& run) {
-  return {{"type", type}, {"ts", time_now()}, {"run", run}};
+  return {{"type", type}, {"ts", base::format_instant_ms(std::chrono::system_clock::now())}, {"run", run}};
 }
 json_object event(std::string_view type, std::string const& run, std::string const& source, std::string const& stage) {
   auto out = event(type, run);
@@ -43,30 +34,6 @@ json_object event(std::string_view type, std::string const& run, std::string con
 }
 
 std::string line(json_object const& e) { return text_of(e) + "\n"; }
-
-std::string_view phase_name(engine::progress::phase p) {
-  switch (p) {
-    case engine::progress::phase::collecting:
-      return "collecting";
-    case engine::progress::phase::comparing:
-      return "comparing";
-    case engine::progress::phase::writing:
-      return "writing";
-  }
-  return "";
-}
-
-std::string_view breaker_name(throttle::breaker::state s) {
-  switch (s) {
-    case throttle::breaker::state::closed:
-      return "closed";
-    case throttle::breaker::state::open:
-      return "open";
-    case throttle::breaker::state::half_open:
-      return "probing";
-  }
-  return "";
-}
 
 std::int64_t in_ms(throttle::clock::duration d) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
@@ -166,18 +133,8 @@ void line_writer::work() {
 }
 
 std::optional<std::string> line_writer::write(std::string_view text) const {
-  while (!text.empty()) {
-    auto const n = ::write(descriptor_, text.data(), text.size());
-    if (n > 0) {
-      text.remove_prefix(static_cast<std::size_t>(n));
-    } else if (n < 0 && errno == EAGAIN) {
-      pollfd waits{descriptor_, POLLOUT, 0};
-      ::poll(&waits, 1, 1000);
-    } else if (n == 0 || errno != EINTR) {
-      return std::string(std::strerror(errno));
-    }
-  }
-  return {};
+  auto const failed = base::write_all(descriptor_, text);
+  return failed ? std::optional<std::string>(std::strerror(failed)) : std::nullopt;
 }
 
 // ---- pacer
@@ -245,7 +202,7 @@ void event_stream::stage_started(std::string const& source, std::string const& s
 
 void event_stream::tell(engine::progress const& p) {
   auto e = event("progress", run_, p.source, p.stage);
-  e["phase"] = phase_name(p.now);
+  e["phase"] = engine::name(p.now);
   e["note"] = p.note;
   e["done"] = p.done;
   e["total"] = p.total;
@@ -300,7 +257,7 @@ void event_stream::throttled(throttle::event const& ev, engine::gate_now const& 
   e["waiting"] = g.count.waiting;
   e["latency_inflation"] = ev.inflation;
   e["retry_budget"] = g.state.tokens;
-  e["breaker"] = breaker_name(g.state.circuit);
+  e["breaker"] = throttle::name(g.state.circuit);
   if (ev.kind == throttle::event::what::opened) e["pause_ms"] = in_ms(ev.pause);
   if (ev.kind == throttle::event::what::limit)
     out_.put_newest("throttle", line(e));

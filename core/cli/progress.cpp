@@ -31,20 +31,6 @@ constexpr auto rate_window = 10s, request_window = 3s;
 progress_display* there = nullptr;  // for the log; changed only while no line can come
 std::atomic<bool> stands{false}, asked{false}, continued{false};
 
-void write_out(std::string_view text) {
-  while (!text.empty()) {
-    auto const n = ::write(STDERR_FILENO, text.data(), text.size());
-    if (n > 0) {
-      text.remove_prefix(static_cast<std::size_t>(n));
-    } else if (n < 0 && errno == EAGAIN) {
-      pollfd waits{STDERR_FILENO, POLLOUT, 0};
-      ::poll(&waits, 1, 1000);
-    } else if (n == 0 || errno != EINTR) {
-      return;  // nobody looks
-    }
-  }
-}
-
 bool utf8_locale() {
   for (auto const* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
     char const* value = std::getenv(name);
@@ -110,7 +96,7 @@ progress_display::~progress_display() {
   stands = false;
   log::settle();
   log::set_line_taker(nullptr);
-  write_out(take_lines());
+  base::write_all(STDERR_FILENO, take_lines());
   if (how_.live) signal(SIGCONT, SIG_DFL);
   there = nullptr;
 }
@@ -292,9 +278,9 @@ void progress_display::work() {
     if (how_.live && !ending) {
       draw(state, take_lines());
     } else if (how_.live) {
-      write_out(take_away(screen_now(false).width) + take_lines());  // the result takes its place
+      base::write_all(STDERR_FILENO, take_away(screen_now(false).width) + take_lines());  // the result takes its place
     } else {
-      write_out(take_lines());
+      base::write_all(STDERR_FILENO, take_lines());
     }
   }
 }
@@ -318,7 +304,7 @@ void progress_display::draw(display_state const& now, std::string lines) {
   if (continued.exchange(false)) drawn_.clear();  // what the shell has written since is not ours to clear
   if (!in_foreground()) {
     drawn_.clear();
-    write_out(lines);
+    base::write_all(STDERR_FILENO, lines);
     return;
   }
   auto fresh = rows(now, on);
@@ -331,7 +317,7 @@ void progress_display::draw(display_state const& now, std::string lines) {
   frame += "\x1b[?7l";
   for (auto const& line : fresh) frame += line + "\x1b[K\n";
   frame += "\x1b[J\x1b[?7h\x1b[?25h";
-  write_out(frame);
+  base::write_all(STDERR_FILENO, frame);
   drawn_ = std::move(fresh);
   drawn_width_ = on.width;
 }

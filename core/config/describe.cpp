@@ -122,16 +122,6 @@ explanation about(stage_options const& stage) {
 
 bool explained(key const& row) { return row.in != document::scenario; }
 
-std::vector<std::string> steps_of(std::string_view path) {
-  std::vector<std::string> out;
-  for (std::size_t start = 0; start <= path.size();) {
-    auto const dot = std::min(path.find('.', start), path.size());
-    out.emplace_back(path.substr(start, dot - start));
-    start = dot + 1;
-  }
-  return out;
-}
-
 // ---- JSON Schema
 
 ordered_json default_of(key const& row) {
@@ -350,7 +340,7 @@ std::vector<explanation> rows_below(document in, std::string_view top) {
   std::vector<explanation> out;
   for (auto const& row : schema::keys()) {
     bool const below = row.path == top || (row.path.starts_with(top) && row.path.substr(top.size()).starts_with('.'));
-    if (row.in == in && below) out.push_back(about(row, steps_of(row.path)));
+    if (row.in == in && below) out.push_back(about(row, schema::steps_of(row.path)));
   }
   return out;
 }
@@ -361,7 +351,7 @@ std::vector<explanation> explain_all(std::vector<stage_options> const& stages) {
   std::vector<explanation> out;
   for (auto const& row : schema::keys()) {
     if (!explained(row)) continue;
-    out.push_back(about(row, steps_of(row.path)));
+    out.push_back(about(row, schema::steps_of(row.path)));
     if (row.path != "stages.*") continue;
     for (auto const& stage : stages)
       for (auto const& option : stage.rows) out.push_back(about(stage, option));
@@ -375,7 +365,7 @@ std::optional<explanation> explain(std::string_view asked, std::vector<stage_opt
   for (auto const& row : schema::keys()) {
     if (!explained(row)) continue;
     auto const names = variables_of(row);
-    if (std::find(names.begin(), names.end(), asked) != names.end()) return about(row, steps_of(row.path));
+    if (std::find(names.begin(), names.end(), asked) != names.end()) return about(row, schema::steps_of(row.path));
     known.emplace_back(row.path);
   }
   for (auto const in : {document::configuration, document::profile}) {
@@ -457,7 +447,7 @@ std::string reference(std::vector<stage_options> const& stages) {
   out += "## A profile\n\n";
   std::vector<explanation> rows;
   for (auto const& row : schema::keys())
-    if (row.in == document::profile) rows.push_back(about(row, steps_of(row.path)));
+    if (row.in == document::profile) rows.push_back(about(row, schema::steps_of(row.path)));
   out += table(rows);
   out.pop_back();
   return out;

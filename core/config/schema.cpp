@@ -204,9 +204,7 @@ key const* find(document in, std::string_view path) {
   return nullptr;
 }
 
-namespace {
-
-std::vector<std::string> split(std::string_view path) {
+std::vector<std::string> steps_of(std::string_view path) {
   std::vector<std::string> out;
   for (std::size_t start = 0; start <= path.size();) {
     auto const dot = std::min(path.find('.', start), path.size());
@@ -215,6 +213,8 @@ std::vector<std::string> split(std::string_view path) {
   }
   return out;
 }
+
+namespace {
 
 // `steps` by `pattern`, where "*" takes one step, or as many as are needed.
 bool fits(std::span<std::string const> pattern, std::span<std::string const> steps, std::vector<std::string>& out) {
@@ -239,13 +239,13 @@ bool fits(std::span<std::string const> pattern, std::span<std::string const> ste
 }  // namespace
 
 std::optional<match> resolve(document in, std::string_view path) {
-  auto const steps = split(path);
+  auto const steps = steps_of(path);
   if (std::any_of(steps.begin(), steps.end(), [](std::string const& s) { return s.empty(); })) return {};
   std::optional<match> best;
   std::size_t most = 0;
   for (auto const& row : table()) {
     if (row.in != in) continue;
-    auto const pattern = split(row.path);
+    auto const pattern = steps_of(row.path);
     std::vector<std::string> found;
     if (pattern.size() > most && fits(pattern, steps, found))
       best = match{&row, std::move(found)}, most = pattern.size();

@@ -65,6 +65,7 @@ struct match {
   std::vector<std::string> steps;
 };
 std::optional<match> resolve(document in, std::string_view path);
+std::vector<std::string> steps_of(std::string_view path);  // its parts between the dots
 // The variable of the environment that sets it: "WEIR_BATCH_SIZE"; empty if none does (maps, what has a "*").
 std::string variable(key const& row);
 // The variables that weir knows besides those of the table: the command line's, and those of its tests.

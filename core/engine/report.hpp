@@ -65,6 +65,7 @@ struct progress {
   std::size_t batch = 0, batches = 0;  // of write requests, by the profile's batch.size
   double requests_per_second = 0;
 };
+std::string_view name(progress::phase p);  // "collecting", …
 
 // A list request that was written down and is now done with, for this run.
 struct written_batch {

@@ -43,6 +43,18 @@ std::string_view name(job_status s) {
   return "";
 }
 
+std::string_view name(progress::phase p) {
+  switch (p) {
+    case progress::phase::collecting:
+      return "collecting";
+    case progress::phase::comparing:
+      return "comparing";
+    case progress::phase::writing:
+      return "writing";
+  }
+  return "";
+}
+
 std::string new_run_id() {
   std::random_device device;
   static constexpr char hex[] = "0123456789abcdef";

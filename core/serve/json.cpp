@@ -14,26 +14,15 @@ std::string text(ordered_json const& document) {
   return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
-// "2026-11-22T12:00:00.250Z": always with milliseconds.
-std::string time_text(wall t) {
-  auto const ms = std::chrono::floor<std::chrono::milliseconds>(t);
-  auto const whole = std::chrono::floor<std::chrono::seconds>(ms);
-  auto out = base::format_instant(whole);
-  auto const rest = std::to_string(1000 + (ms - whole).count());
-  out.insert(out.size() - 1, "." + rest.substr(1));
-  return out;
+ordered_json time_or_null(std::optional<wall> t) {
+  return t ? ordered_json(base::format_instant_ms(*t)) : ordered_json(nullptr);
 }
-ordered_json time_or_null(std::optional<wall> t) { return t ? ordered_json(time_text(*t)) : ordered_json(nullptr); }
 
 // So many decimals, that documents stay short.
 double rounded(double value, double to) { return std::round(value * to) / to; }
 double seconds(double value) { return rounded(value, 1000); }
 
 ordered_json or_null(std::string const& s) { return s.empty() ? ordered_json(nullptr) : ordered_json(s); }
-
-char const* breaker_name(throttle::breaker::state s) {
-  return s == throttle::breaker::state::closed ? "closed" : s == throttle::breaker::state::open ? "open" : "probing";
-}
 
 ordered_json to_json(config::profile const& p) {
   return {
@@ -76,7 +65,7 @@ ordered_json to_json(engine::gate_now const& g, snapshot const& s) {
           {"gap_ms", g.state.gap.count()},
           {"tokens", rounded(g.state.tokens, 100)},
           {"inflation", rounded(g.state.inflation, 100)},
-          {"breaker", breaker_name(g.state.circuit)},
+          {"breaker", throttle::name(g.state.circuit)},
           {"breaker_opened", g.state.breaker_opened},
           {"starved", g.state.starved},
           {"gave_up", g.state.gave_up},
@@ -91,7 +80,7 @@ ordered_json to_json(run_row const& r) {
           {"trigger", r.trigger},
           {"state", r.state},
           {"exit_code", r.exit_code ? ordered_json(*r.exit_code) : ordered_json(nullptr)},
-          {"started", time_text(r.started)},
+          {"started", base::format_instant_ms(r.started)},
           {"ended", time_or_null(r.ended)},
           {"seconds", seconds(r.seconds)},
           {"profile", r.profile},
@@ -115,41 +104,43 @@ ordered_json to_json(gate_sample const& s) {
 }  // namespace
 
 std::string status_json(snapshot const& s) {
-  ordered_json out = {{"weir", WEIR_VERSION},
-                      {"started", time_text(s.started)},
-                      {"now", time_text(s.now)},
-                      {"state", s.stopping ? "stopping"
-                                : s.run    ? "running"
-                                           : "idle"},
-                      {"netbox", {{"url", s.netbox_url}, {"version", or_null(s.netbox_version)}}},
-                      {"config", {{"file", s.config_file}, {"loaded", time_text(s.config_loaded)}, {"error", nullptr}}},
-                      {"profile", to_json(s.profile)},
-                      {"run", nullptr},
-                      {"gate", nullptr},
-                      {"errors", ordered_json::array()},
-                      {"schedules", ordered_json::array()},
-                      {"runs",
-                       {{"started", s.runs_started},
-                        {"ended", s.runs_ended},
-                        {"refused", s.runs_refused},
-                        {"by_exit_code", ordered_json::object()}}},
-                      {"plan", nullptr}};
+  ordered_json out = {
+      {"weir", WEIR_VERSION},
+      {"started", base::format_instant_ms(s.started)},
+      {"now", base::format_instant_ms(s.now)},
+      {"state", s.stopping ? "stopping"
+                : s.run    ? "running"
+                           : "idle"},
+      {"netbox", {{"url", s.netbox_url}, {"version", or_null(s.netbox_version)}}},
+      {"config", {{"file", s.config_file}, {"loaded", base::format_instant_ms(s.config_loaded)}, {"error", nullptr}}},
+      {"profile", to_json(s.profile)},
+      {"run", nullptr},
+      {"gate", nullptr},
+      {"errors", ordered_json::array()},
+      {"schedules", ordered_json::array()},
+      {"runs",
+       {{"started", s.runs_started},
+        {"ended", s.runs_ended},
+        {"refused", s.runs_refused},
+        {"by_exit_code", ordered_json::object()}}},
+      {"plan", nullptr}};
   if (s.config_error)
-    out["config"]["error"] = {{"at", time_text(s.config_error->at)}, {"message", s.config_error->message}};
+    out["config"]["error"] = {{"at", base::format_instant_ms(s.config_error->at)},
+                              {"message", s.config_error->message}};
   if (s.run) {
     auto jobs = ordered_json::array();
     for (auto const& j : s.run->jobs) jobs.push_back(to_json(j, s.steady_now));
     out["run"] = {{"id", s.run->id},
                   {"command", s.run->command},
                   {"trigger", s.run->trigger},
-                  {"started", time_text(s.run->started)},
+                  {"started", base::format_instant_ms(s.run->started)},
                   {"seconds", seconds(std::chrono::duration<double>(s.steady_now - s.run->since).count())},
                   {"cancelling", s.run->cancelling},
                   {"jobs", std::move(jobs)}};
   }
   if (s.gate) out["gate"] = to_json(*s.gate, s);
   for (auto const& e : s.errors)
-    out["errors"].push_back({{"at", time_text(e.at)},
+    out["errors"].push_back({{"at", base::format_instant_ms(e.at)},
                              {"run", e.run},
                              {"source", e.source},
                              {"stage", e.stage},
@@ -161,7 +152,7 @@ std::string status_json(snapshot const& s) {
     ordered_json last = nullptr;
     if (schedule.last)
       last = {{"run", schedule.last->id},
-              {"at", time_text(schedule.last->started)},
+              {"at", base::format_instant_ms(schedule.last->started)},
               {"exit_code", schedule.last->exit_code}};
     auto const in_seconds = [](config::milliseconds d) { return static_cast<double>(d.count()) / 1000; };
     out["schedules"].push_back(
@@ -185,7 +176,7 @@ std::string status_json(snapshot const& s) {
       sum.erase += stage.erase;
       sum.requests += stage.requests;
     }
-    out["plan"] = {{"run", s.plan->run},   {"made", time_text(s.plan->made)},
+    out["plan"] = {{"run", s.plan->run},   {"made", base::format_instant_ms(s.plan->made)},
                    {"create", sum.create}, {"update", sum.update},
                    {"delete", sum.erase},  {"requests", sum.requests}};
   }
@@ -205,7 +196,7 @@ std::string gate_json(std::vector<gate_sample> const& samples, std::size_t ceili
 
 std::string plan_json(kept_plan const& p) {
   ordered_json out = {{"run", p.run},
-                      {"made", time_text(p.made)},
+                      {"made", base::format_instant_ms(p.made)},
                       {"stages", ordered_json::array()},
                       {"changes", ordered_json::array()},
                       {"more", p.more}};

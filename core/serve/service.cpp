@@ -54,6 +54,25 @@ std::optional<std::string> unwell(pulse const& p, steady now) {
   return {};
 }
 
+std::vector<check> readiness(state::health const& how, steady now, milliseconds unready_after) {
+  std::vector<check> out;
+  check breaker{"breaker", true, "closed", seconds_text(unready_after), ""};
+  if (how.breaker_opened) {
+    auto const open = now - *how.breaker_opened;
+    breaker.value = "open for " + seconds_text(open);
+    breaker.ok = open <= unready_after;
+    if (!breaker.ok) breaker.detail = "NetBox has been failing for longer than serve.unready_after";
+  }
+  out.push_back(std::move(breaker));
+  check netbox{"netbox", how.reachable, how.reachable ? "reachable" : "not reachable", "at the last run", ""};
+  if (!how.asked)
+    netbox.value = "not asked yet", netbox.detail = "no run has ended yet";
+  else
+    netbox.detail = "run " + how.run;
+  out.push_back(std::move(netbox));
+  return out;
+}
+
 service::service(service_settings settings, service_hooks hooks, state& now, notifier systemd)
     : now_(now),
       systemd_(std::move(systemd)),
@@ -165,20 +184,7 @@ std::vector<check> service::ready() const {
   out.push_back({"configuration", true, seen.config_file, "loaded",
                  seen.config_error ? "the last reload was refused, see /status; the one before it holds" : ""});
   out.push_back(journal_check(settings.state_dir));
-  check breaker{"breaker", true, "closed", seconds_text(settings.unready_after), ""};
-  if (how.breaker_opened) {
-    auto const open = now - *how.breaker_opened;
-    breaker.value = "open for " + seconds_text(open);
-    breaker.ok = open <= settings.unready_after;
-    if (!breaker.ok) breaker.detail = "NetBox has been failing for longer than serve.unready_after";
-  }
-  out.push_back(std::move(breaker));
-  check netbox{"netbox", how.reachable, how.reachable ? "reachable" : "not reachable", "at the last run", ""};
-  if (!how.asked)
-    netbox.value = "not asked yet", netbox.detail = "no run has ended yet";
-  else
-    netbox.detail = "run " + how.run;
-  out.push_back(std::move(netbox));
+  for (auto& c : readiness(how, now, settings.unready_after)) out.push_back(std::move(c));
   return out;
 }
 

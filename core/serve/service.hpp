@@ -33,6 +33,8 @@ struct pulse {
   state::health run;
 };
 std::optional<std::string> unwell(pulse const& p, steady now);
+// What /readyz makes of NetBox: "breaker" and "netbox". Pure.
+std::vector<check> readiness(state::health const& how, steady now, std::chrono::milliseconds unready_after);
 
 class service {
  public:

@@ -376,9 +376,7 @@ void state::moved(engine::progress const& p) {
   auto& j = job(p.source, p.stage);
   heard_ = steady_clock::now();
   if (!j.started) j.started = heard_;
-  j.state = p.now == engine::progress::phase::collecting  ? "collecting"
-            : p.now == engine::progress::phase::comparing ? "comparing"
-                                                          : "writing";
+  j.state = engine::name(p.now);
   j.note = p.note;
   j.done = p.done;
   j.total = p.total;

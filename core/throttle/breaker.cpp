@@ -34,4 +34,16 @@ void breaker::succeeded() {
   if (state_ == state::closed && successes_ >= successes_to_forget) pauses_ = 0;
 }
 
+std::string_view name(breaker::state s) {
+  switch (s) {
+    case breaker::state::closed:
+      return "closed";
+    case breaker::state::open:
+      return "open";
+    case breaker::state::half_open:
+      return "probing";
+  }
+  return "";
+}
+
 }  // namespace weir::throttle

@@ -1,6 +1,8 @@
 // Stops knocking at a door that nobody opens: after five failures in a row nothing is sent for a while, then one cheap
 // probe; three successes close it again. (Nygard, Release It!)
 #pragma once
+#include <string_view>
+
 #include "core/throttle/limiter.hpp"
 
 namespace weir::throttle {
@@ -22,5 +24,7 @@ class breaker {
   std::size_t failures_ = 0, successes_ = 0, opened_ = 0, pauses_ = 0;
   clock::time_point until_ = clock::time_point::min();
 };
+
+std::string_view name(breaker::state s);  // "closed", "open", "probing"
 
 }  // namespace weir::throttle

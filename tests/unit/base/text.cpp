@@ -1,6 +1,13 @@
 #include "core/base/text.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <thread>
 
 namespace {
 
@@ -85,6 +92,35 @@ TEST(instant, round_trips) {
     EXPECT_EQ(format_instant(*parse_instant(text)), text);
   }
   EXPECT_EQ(format_instant(*parse_instant("2026-11-22T07:03:26.500+01:00")), "2026-11-22T06:03:26.500000Z");
+}
+
+TEST(instant, with_milliseconds_in_any_case) {
+  auto const whole = *parse_instant("2026-11-22T07:03:26Z");
+  EXPECT_EQ(format_instant_ms(system_clock::time_point(whole)), "2026-11-22T07:03:26.000Z");
+  EXPECT_EQ(format_instant_ms(system_clock::time_point(whole + 7999us)), "2026-11-22T07:03:26.007Z");
+  EXPECT_EQ(format_instant_ms(system_clock::time_point(whole - 1ms)), "2026-11-22T07:03:25.999Z");
+}
+
+TEST(write_all, writes_more_than_a_pipe_takes_at_once) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_NONBLOCK), 0);
+  std::string const sent(1'000'000, 'x');
+  std::string got;
+  std::thread reader([&] {
+    char buffer[4096];
+    pollfd waits{ends[0], POLLIN, 0};
+    while (got.size() < sent.size() && ::poll(&waits, 1, 10'000) == 1) {
+      auto const n = ::read(ends[0], buffer, sizeof buffer);
+      if (n > 0) got.append(buffer, static_cast<std::size_t>(n));
+    }
+  });
+  EXPECT_EQ(write_all(ends[1], sent), 0);
+  reader.join();
+  EXPECT_EQ(got, sent);
+  ::close(ends[0]);
+  signal(SIGPIPE, SIG_IGN);
+  EXPECT_EQ(write_all(ends[1], "nobody reads"), EPIPE);
+  ::close(ends[1]);
 }
 
 }  // namespace

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/serve/json.hpp"
+#include "core/serve/service.hpp"
 
 namespace {
 
@@ -361,6 +363,26 @@ TEST(State, WhatIsToldBetweenRunsIsForgotten) {
   s.end(0, report("11111111"), {}, "", after(1s));
   EXPECT_EQ(status(s)["runs"]["ended"], 0);
   EXPECT_EQ(status(s)["run"], nullptr);
+}
+
+TEST(Readiness, breaker_and_netbox) {
+  auto const now = steady{} + 1h;
+  state::health how;
+  auto const ok = [&] {
+    std::map<std::string, bool> out;
+    for (auto const& c : readiness(how, now, 300s)) out[c.name] = c.ok;
+    return out;
+  };
+  using checks = std::map<std::string, bool>;
+  EXPECT_EQ(ok(), (checks{{"breaker", true}, {"netbox", true}})) << "nothing has been asked yet";
+  how.breaker_opened = now - 300s;
+  EXPECT_EQ(ok(), (checks{{"breaker", true}, {"netbox", true}}));
+  how.breaker_opened = now - 300001ms;
+  EXPECT_EQ(ok(), (checks{{"breaker", false}, {"netbox", true}}));
+  how.breaker_opened.reset();
+  how.asked = true;
+  how.reachable = false;
+  EXPECT_EQ(ok(), (checks{{"breaker", true}, {"netbox", false}}));
 }
 
 }  // namespace
