@@ -51,14 +51,15 @@ template that 'weir new-stage' lays out, a guide and examples.")
 # --- What is made for the packages: by weir itself, from its command line
 
 set(made ${CMAKE_BINARY_DIR}/install)
-add_custom_command(OUTPUT ${made}/weir.1.gz ${made}/completion/weir ${made}/completion/_weir ${made}/completion/weir.fish
+add_custom_command(OUTPUT ${made}/weir.1.gz ${made}/weir.yaml.5.gz ${made}/completion/weir ${made}/completion/_weir ${made}/completion/weir.fish
   COMMAND ${CMAKE_COMMAND} -E make_directory ${made}/completion
   COMMAND weir completion bash > ${made}/completion/weir
   COMMAND weir completion zsh > ${made}/completion/_weir
   COMMAND weir completion fish > ${made}/completion/weir.fish
   COMMAND weir man > ${made}/weir.1
-  COMMAND gzip -9nf ${made}/weir.1
-  DEPENDS weir COMMENT "Manual page and completions" VERBATIM)
+  COMMAND weir man weir.yaml > ${made}/weir.yaml.5
+  COMMAND gzip -9nf ${made}/weir.1 ${made}/weir.yaml.5
+  DEPENDS weir COMMENT "Manual pages and completions" VERBATIM)
 # In the form that Debian's tools read; what has changed stands in CHANGELOG.md.
 configure_file(cmake/debian/changelog.in ${made}/changelog @ONLY)
 add_custom_command(OUTPUT ${made}/changelog.gz
@@ -67,6 +68,7 @@ add_custom_command(OUTPUT ${made}/changelog.gz
 add_custom_target(weir_made ALL DEPENDS ${made}/weir.1.gz ${made}/changelog.gz)
 
 install(FILES ${made}/weir.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${made}/weir.yaml.5.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
 install(FILES ${made}/completion/weir DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${made}/completion/_weir DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
 install(FILES ${made}/completion/weir.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)

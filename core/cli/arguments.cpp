@@ -251,7 +251,10 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
       ->required()
       ->check(CLI::IsMember({"stages", "sources", "profiles", "runs", "scenarios", "keys"}));
   complete->add_option("-c,--config", a.config_file)->envname("WEIR_CONFIG");
-  auto* man = app.add_subcommand("man", "Print weir's manual page, in roff");
+  auto* man = app.add_subcommand("man", "Print a manual page, in roff");
+  man->add_option("PAGE", a.page, "weir, or weir.yaml: the keys of configuration and profiles")
+      ->check(CLI::IsMember({"weir", "weir.yaml"}))
+      ->capture_default_str();
   auto* show_version = app.add_subcommand("version", "Print the version");
 
   auto const chosen = [=] {

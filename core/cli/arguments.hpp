@@ -45,6 +45,7 @@ struct arguments {
   std::string schema_of = "configuration";           // config schema: configuration, profile
   std::string key;                                   // config explain: empty: every key, in a list
   std::string listen;                                // serve; empty: the configuration's
+  std::string page = "weir";                         // man
   std::string shell;                                 // completion: bash, zsh, fish
   std::string complete_what;                         // complete: what kind of names
   bool no_progress = false, quiet = false, verbose = false, no_network = false;

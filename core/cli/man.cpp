@@ -4,9 +4,11 @@
 #include <map>
 #include <sstream>
 
+#include "core/base/text.hpp"
 #include "core/cli/completion.hpp"
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/version.hpp"
+#include "core/config/describe.hpp"
 
 namespace weir::cli {
 namespace {
@@ -148,10 +150,14 @@ std::string wrapped(std::string const& page) {
   return out;
 }
 
+std::string heading(std::string const& title, int section, std::string const& of) {
+  return ".\\\" Written by 'weir man'.\n.TH " + title + " " + std::to_string(section) + " " + written + " \"weir " +
+         version + "\" \"" + of + "\"\n.nh\n.ad l\n";
+}
+
 std::string page() {
   auto const tree = command_tree();
-  std::string out = ".\\\" Written by 'weir man'.\n.TH WEIR 1 " + std::string(written) + " \"weir " + version +
-                    "\" \"User Commands\"\n.nh\n.ad l\n";
+  auto out = heading("WEIR", 1, "User Commands");
   out += ".SH NAME\nweir \\- " + roff("copies what Proxmox VE knows into NetBox, as fast as that NetBox can take it") +
          "\n";
 
@@ -213,7 +219,7 @@ std::string page() {
 
   out += ".SH FILES\n";
   print_entry("~/.config/weir/config.yaml", "One's own configuration.", out);
-  print_entry("/etc/weir/config.yaml", "The system's, where there is none of one's own.", out);
+  print_entry("/etc/weir/config.yaml", "The system's; what one's own says lies over it.", out);
   print_entry("/etc/weir/profiles, /usr/share/weir/profiles", "Profiles.", out);
   print_entry("/usr/local/lib/weir/stages", "Plugins of one's own.", out);
   print_entry("/var/lib/weir/journal.db", "The journal of a weir that systemd runs (see STATE_DIRECTORY).", out);
@@ -230,14 +236,48 @@ std::string page() {
                 {"weir sync --source pve-a --stage backups --max-duration 30m"}, out);
   print_example("What the last runs did, and the rest of one that was stopped:", {"weir history", "weir resume"}, out);
 
-  out += ".SH SEE ALSO\n" + bold("systemd.exec") + "(5), " + bold("systemd.timer") + "(5), " + bold("jq") + "(1)\n";
+  out += ".SH SEE ALSO\n" + bold("weir.yaml") + "(5), " + bold("systemd.exec") + "(5), " + bold("systemd.timer") +
+         "(5), " + bold("jq") + "(1)\n";
+  return out;
+}
+
+void print_keys(std::string_view where, std::string& out) {
+  for (auto const& k : config::explain_all({})) {
+    if (k.where != where) continue;
+    auto text = sentence(k.help) + " " + sentence("It is " + k.type + (k.limits.empty() ? "" : " " + k.limits));
+    if (!k.allowed.empty()) text += " One of " + base::join(k.allowed) + ".";
+    if (!k.fallback.empty()) text += " Default: " + k.fallback + ".";
+    if (!k.variables.empty()) text += " Environment: " + base::join(k.variables, " or ") + ".";
+    print_entry(k.key + (k.required && k.fallback.empty() ? " (required)" : ""), text, out);
+  }
+}
+
+// weir.yaml(5): the table of keys.
+std::string page_of_configuration() {
+  auto out = heading("WEIR.YAML", 5, "File Formats");
+  out += ".SH NAME\nweir.yaml \\- configuration and profiles of weir\n";
+  out += ".SH DESCRIPTION\n" +
+         roff(
+             "YAML 1.2. weir reads the file of --config, over one's own ~/.config/weir/config.yaml, over "
+             "/etc/weir/config.yaml; the environment and the command line's --set win over all of them. A misspelt key "
+             "is an "
+             "error. Relative paths start at the folder of the file that names them. A * in a key stands for a name of "
+             "one's own.") +
+         "\n.P\n" + bold("weir config show --origin") + " " + roff("says which value holds and where it comes from,") +
+         " " + bold("weir config explain") + " " + italic("KEY") + " " +
+         roff("what a key means, those of the stages found, too.") + "\n";
+  out += ".SH CONFIGURATION\n";
+  print_keys("configuration", out);
+  out += ".SH PROFILES\n" + roff("A file of its own, named by the key profile.") + "\n";
+  print_keys("profile", out);
+  out += ".SH SEE ALSO\n" + bold("weir") + "(1)\n";
   return out;
 }
 
 }  // namespace
 
-int man(arguments const&) {
-  std::cout << wrapped(page());
+int man(arguments const& args) {
+  std::cout << wrapped(args.page == "weir.yaml" ? page_of_configuration() : page());
   return std::cout.flush() ? exit_code::done : exit_code::failed;
 }
 

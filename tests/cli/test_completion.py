@@ -2,6 +2,7 @@
 
 zsh, fish, man and mandoc are asked where they are installed (packages/test.txt); which are not is said.
 """
+import json
 import os
 import pty
 import re
@@ -284,10 +285,10 @@ def from_help(path=()):
 
 
 class WithManual(Shell):
-    def page(self):
-        outcome = self.weir("man")
+    def page(self, name="weir", section=1):
+        outcome = self.weir("man", name)
         self.assertEqual(outcome.stderr, "")
-        path = self.workspace.path / "weir.1"
+        path = self.workspace.path / f"{name}.{section}"
         path.write_text(outcome.stdout)
         return path, outcome.stdout
 
@@ -306,19 +307,30 @@ class ManualPage(WithManual):
 
     def test_man_has_no_complaint(self):
         self.need("man")
-        path, _ = self.page()
-        done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", str(path)], capture_output=True, text=True, timeout=60,
-                              env={**self.environment, "MANPAGER": "cat", "MANWIDTH": "80"})
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        text = re.sub(".\x08", "", done.stdout)  # as a printer types bold
-        self.assertIn("weir sync [options]", text)
-        self.assertLessEqual(max(map(len, text.splitlines())), 80)
+        for name, section, holds in (("weir", 1, "weir sync [options]"), ("weir.yaml", 5, "requests_per_second")):
+            path, _ = self.page(name, section)
+            done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", str(path)], capture_output=True, text=True, timeout=60,
+                                  env={**self.environment, "MANPAGER": "cat", "MANWIDTH": "80"})
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            text = re.sub(".\x08", "", done.stdout)  # as a printer types bold
+            self.assertIn(holds, text)
+            self.assertLessEqual(max(map(len, text.splitlines())), 80)
+
+    def test_names_every_key(self):
+        _, text = self.page("weir.yaml", 5)
+        plain = self.plain(text)
+        keys = json.loads(self.weir("config", "explain", "-o", "json").stdout)
+        names = [k["key"] for k in keys if k["where"] != "stage"]
+        self.assertGreater(len(names), 100)
+        for name in names:
+            self.assertRegex(plain, rf"(?m)^{re.escape(name)}( \(required\))?$")
 
     def test_mandoc_has_no_complaint(self):
         self.need("mandoc")
-        path, _ = self.page()
-        done = subprocess.run(["mandoc", "-T", "lint", str(path)], capture_output=True, text=True, timeout=60)
-        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+        for name, section in (("weir", 1), ("weir.yaml", 5)):
+            path, _ = self.page(name, section)
+            done = subprocess.run(["mandoc", "-T", "lint", str(path)], capture_output=True, text=True, timeout=60)
+            self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
     def test_tells_every_exit_code(self):
         header = (TREE / "core/cli/exit_codes.hpp").read_text()

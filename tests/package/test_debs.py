@@ -42,6 +42,7 @@ class Packages(unittest.TestCase):
         for file in ("usr/bin/weir", "usr/lib/systemd/system/weir.service", "usr/lib/systemd/system/weir.timer",
                      "usr/lib/systemd/system/weir-serve.service", "usr/share/bash-completion/completions/weir",
                      "usr/share/zsh/vendor-completions/_weir", "usr/share/fish/vendor_completions.d/weir.fish", "usr/share/man/man1/weir.1.gz",
+                     "usr/share/man/man5/weir.yaml.5.gz",
                      "usr/share/doc/weir/README.md", "usr/share/doc/weir/install.md", "usr/share/doc/weir/copyright",
                      "usr/share/doc/weir/changelog.gz", "usr/share/doc/weir/examples/config.yaml", "usr/share/doc/weir/examples/weir.yaml",
                      "usr/share/weir/profiles/conservative.yaml", "usr/share/weir/scenarios/quiet.yaml"):
