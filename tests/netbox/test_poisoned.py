@@ -16,6 +16,7 @@ BURST, BURST_THREADS = 200, 64
 LOOKS = 40
 READ = ("GET", "extras/tags/?limit=1", None)
 SHORT_OUTAGE_S = 40  # so that a run ends soon where nothing gets through
+PATIENCE = "150s"  # and where next to nothing does: how many threads a burst leaves without a connection is chance
 
 
 class poisoned(NetBoxCase):
@@ -38,7 +39,7 @@ class poisoned(NetBoxCase):
         profile = self.profile(base, retry={"max_outage_s": SHORT_OUTAGE_S})
         before = self.poison()
         self.log.mark()
-        outcome = self.run_weir("sync", "--profile", profile, expect=None)
+        outcome = self.run_weir("sync", "--profile", profile, "--max-duration", PATIENCE, expect=None)
         seen = self.log.read()
         self.lab("new-workers")
         outcomes = self.resume_if_stopped(outcome)
@@ -51,7 +52,8 @@ class poisoned(NetBoxCase):
         self.assertIs(outcome.json["throttle"]["pool_starved"], True, str(outcome))
         self.assertEqual(sum(r["failed"] for r in outcome.json["results"]), 0, str(outcome))
         if outcome.exit_code == EXIT_STOPPED:
-            self.assertGreater(total["deferred"], 0, str(outcome))
+            left = total["deferred"] > 0 or any(r["status"] == "stopped" for r in outcome.json["results"])
+            self.assertTrue(left, str(outcome))
         self.assert_settled()
 
     def test_conservative(self):
