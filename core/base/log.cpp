@@ -354,6 +354,8 @@ void always(std::string_view message, std::initializer_list<field> fields) {
 
 void settle() { one().settle(); }
 
+std::string_view severity(level l) { return l == level::error ? "error" : l == level::warning ? "warning" : "info"; }
+
 bool parse_level(std::string_view text, level& out) {
   for (auto l : {level::trace, level::debug, level::info, level::warning, level::error, level::off})
     if (text == word(l) || (l == level::warning && text == "warning")) return out = l, true;

@@ -71,6 +71,7 @@ inline void info(std::string_view m, std::initializer_list<field> f = {}) { writ
 inline void warning(std::string_view m, std::initializer_list<field> f = {}) { write(level::warning, m, f); }
 inline void error(std::string_view m, std::initializer_list<field> f = {}) { write(level::error, m, f); }
 
+std::string_view severity(level l);                     // for programs: "error", "warning", else "info"
 bool parse_level(std::string_view text, level& out);    // "debug" and so on; false if unknown
 bool parse_format(std::string_view text, format& out);  // "text", "logfmt", "json"
 

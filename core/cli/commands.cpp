@@ -110,8 +110,7 @@ int sync(arguments const& args) {
     engine::observers watching(std::move(all));
     return run_once(request, ready, watching, stop_requested());
   }();
-  if (outcome.error && !outcome.report)
-    numbers.of.did_not_begin(args.what == arguments::command::resume ? "resume" : "sync", outcome.exit_code);
+  if (outcome.error && !outcome.report) numbers.of.did_not_begin(name(request.what), outcome.exit_code);
   int code = outcome.exit_code;
   auto const streamed = [&](base::result<void> const& ok) {
     if (ok) return;

@@ -187,7 +187,7 @@ event_stream::event_stream(int descriptor, std::string run, bool changes)
 void event_stream::connected(engine::report const& r) {
   ceiling_ = r.profile.max_in_flight;
   auto e = event("run_start", run_);
-  e["command"] = command_of(r);
+  e["command"] = engine::command_of(r);
   if (!r.resumes.empty()) e["resumes"] = r.resumes;
   e["profile"] = json_of(r.profile);
   e["netbox"] = {{"url", r.netbox_url}, {"version", r.netbox_version}};
@@ -218,19 +218,14 @@ void event_stream::moved(engine::progress const& p) {
 }
 
 void event_stream::planned(engine::job_report const& job) {
-  std::size_t creates = 0, updates = 0, deletes = 0, unchanged = 0;
-  bool refused = false;
-  for (auto const& p : job.plans) {
-    creates += p.creates.size(), updates += p.updates.size(), deletes += p.deletes.size(), unchanged += p.unchanged;
-    refused = refused || p.deletes_refused;
-  }
+  auto const counts = engine::planned_by(job);
   auto e = event("change_summary", run_, job.source, job.stage);
-  e["create"] = creates;
-  e["update"] = updates;
-  e["delete"] = deletes;
-  e["unchanged"] = unchanged;
+  e["create"] = counts.create;
+  e["update"] = counts.update;
+  e["delete"] = counts.erase;
+  e["unchanged"] = counts.unchanged;
   e["requests"] = job.planned_requests;
-  e["deletes_refused"] = refused;
+  e["deletes_refused"] = counts.deletes_refused;
   out_.put(line(e));
 }
 
@@ -267,7 +262,7 @@ void event_stream::throttled(throttle::event const& ev, engine::gate_now const& 
 
 void event_stream::noticed(engine::notice const& n) {
   auto e = event("diagnostic", run_, n.source, n.stage);
-  e["severity"] = level_name(n.level);
+  e["severity"] = base::log::severity(n.level);
   e["message"] = n.message;
   e["hint"] = n.hint;
   out_.put(line(e));
@@ -301,7 +296,7 @@ base::result<void> event_stream::end(engine::report const& r, int exit_code) {
     out_.put_when_room(line(e));
   }
   auto e = event("run_end", run_);
-  e["command"] = command_of(r);
+  e["command"] = engine::command_of(r);
   e["exit_code"] = exit_code;
   engine::counts all;
   for (auto const& job : r.jobs)

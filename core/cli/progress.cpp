@@ -152,11 +152,11 @@ void progress_display::moved(engine::progress const& p) {
 }
 
 void progress_display::planned(engine::job_report const& job) {
-  std::size_t creates = 0, updates = 0, deletes = 0;
-  for (auto const& p : job.plans) creates += p.creates.size(), updates += p.updates.size(), deletes += p.deletes.size();
+  auto const counts = engine::planned_by(job);
   auto const name = job.source.empty() ? job.stage : job.source + " " + job.stage;
-  auto const text = fmt::format("{}: {} to create, {} to update, {} to delete in {} request{}", name, creates, updates,
-                                deletes, job.planned_requests, job.planned_requests == 1 ? "" : "s");
+  auto const text =
+      fmt::format("{}: {} to create, {} to update, {} to delete in {} request{}", name, counts.create, counts.update,
+                  counts.erase, job.planned_requests, job.planned_requests == 1 ? "" : "s");
   how_.live ? log::to_file(log::level::info, text) : log::info(text);
 }
 

@@ -17,12 +17,6 @@ double seconds(std::chrono::milliseconds ms) { return static_cast<double>(ms.cou
 
 }  // namespace
 
-std::string_view command_of(engine::report const& r) { return r.dry ? "plan" : r.resumes.empty() ? "sync" : "resume"; }
-
-std::string_view level_name(base::log::level l) {
-  return l == base::log::level::error ? "error" : l == base::log::level::warning ? "warning" : "info";
-}
-
 json_object json_of(base::error const& e) { return {{"message", e.what}, {"hint", e.hint}}; }
 
 json_object json_of(config::profile const& p) {
@@ -65,7 +59,7 @@ json_object json_of(engine::failure const& f) {
 }
 
 json_object json_of(engine::notice const& n) {
-  return {{"level", level_name(n.level)},
+  return {{"level", base::log::severity(n.level)},
           {"source", n.source},
           {"stage", n.stage},
           {"message", n.message},
@@ -125,7 +119,7 @@ std::string summary_json(engine::report const& r) {
 std::string as_json(engine::report const& r, int exit_code) {
   json_object out = {{"weir", version},
                      {"run", r.run_id},
-                     {"command", command_of(r)},
+                     {"command", engine::command_of(r)},
                      {"exit_code", exit_code},
                      {"profile", json_of(r.profile)},
                      {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}};

@@ -10,9 +10,6 @@ namespace weir::cli {
 
 using json_object = nlohmann::ordered_json;
 
-std::string_view command_of(engine::report const& r);  // "plan", "sync", "resume"
-std::string_view level_name(base::log::level l);       // of notices: "error", "warning", "info"
-
 json_object json_of(base::error const& e);
 json_object json_of(config::profile const& p);
 json_object json_of(throttle::throttle_state const& t);

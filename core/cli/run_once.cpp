@@ -82,6 +82,11 @@ std::optional<run_outcome> choose_run(std::string const& wanted, setup& ready, s
 
 }  // namespace
 
+std::string_view name(run_request::command c) {
+  using command = run_request::command;
+  return c == command::plan ? "plan" : c == command::resume ? "resume" : "sync";
+}
+
 run_outcome run_once(run_request const& request, setup& ready, engine::observer& watching,
                      std::atomic<bool> const& stop) {
   base::log::run_scope const of_run(ready.options.run_id);

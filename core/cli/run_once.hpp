@@ -3,6 +3,7 @@
 #include <atomic>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "core/cli/setup.hpp"
 #include "core/engine/run.hpp"
@@ -15,6 +16,8 @@ struct run_request {
   std::string resumes;  // resume: a run's id, or the beginning of one; empty: the last unfinished
   std::optional<std::chrono::milliseconds> max_duration;
 };
+
+std::string_view name(run_request::command c);  // "sync", "plan", "resume"
 
 struct run_outcome {
   int exit_code = 0;

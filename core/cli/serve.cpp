@@ -206,9 +206,7 @@ class runs {
     auto const now = moment::now();
     serve::run_view view;
     view.id = id_;
-    view.command = wanted.request.what == run_request::command::plan     ? "plan"
-                   : wanted.request.what == run_request::command::resume ? "resume"
-                                                                         : "sync";
+    view.command = name(wanted.request.what);
     view.trigger = wanted.trigger;
     view.profile = ready->settings.profile.name;
     view.started = now.wall;
@@ -284,11 +282,7 @@ class runs {
     try {
       engine::observers watching({&recorder_, &state_});
       outcome = run_once(request, ready, watching, stop_);
-      if (outcome.error && !outcome.report)
-        recorder_.did_not_begin(request.what == run_request::command::plan     ? "plan"
-                                : request.what == run_request::command::resume ? "resume"
-                                                                               : "sync",
-                                outcome.exit_code);
+      if (outcome.error && !outcome.report) recorder_.did_not_begin(name(request.what), outcome.exit_code);
     } catch (std::exception const& e) {
       outcome.exit_code = exit_code::failed;
       outcome.error = base::fail(std::string("weir has a fault, please report it: ") + e.what());

@@ -4,8 +4,8 @@
 
 #include "core/base/text.hpp"
 #include "core/doctor/answers.hpp"
-#include "core/doctor/io_thread.hpp"
 #include "core/doctor/look.hpp"
+#include "core/http/io_thread.hpp"
 #include "core/http/limits.hpp"
 #include "core/netbox/client.hpp"
 
@@ -326,7 +326,7 @@ class look {
   config::configuration const& settings_;
   std::atomic<bool> const& stop_;
   std::shared_ptr<wire_log> log_;
-  io_thread io_;
+  http::io_thread io_;
   std::unique_ptr<http::client> wire_;
   std::unique_ptr<netbox::client> netbox_;
   netbox::registry kinds_;

@@ -2,8 +2,8 @@
 #include <boost/asio/io_context.hpp>
 
 #include "core/doctor/answers.hpp"
-#include "core/doctor/io_thread.hpp"
 #include "core/doctor/look.hpp"
+#include "core/http/io_thread.hpp"
 #include "core/source/source.hpp"
 
 namespace weir::doctor {
@@ -23,7 +23,7 @@ std::string address_of(std::string url, std::string_view type) {
 
 // One request without credentials: the certificate and the clock show in any answer, also in a 401.
 void knock(config::source const& settings, address_facts& into) {
-  io_thread io;
+  http::io_thread io;
   throttle::limits once;
   once.requests_per_second = 0;
   once.batch_size = 0;
@@ -138,7 +138,7 @@ class look {
 
   config::source const& settings_;
   std::atomic<bool> const& stop_;
-  io_thread io_;
+  http::io_thread io_;
   std::unique_ptr<source::source> source_;
   source_facts facts_;
 };

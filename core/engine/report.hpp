@@ -31,6 +31,13 @@ struct job_report {
   std::chrono::milliseconds took{0};
 };
 
+// What all plans of a stage come to.
+struct planned_counts {
+  std::size_t create = 0, update = 0, erase = 0, unchanged = 0;
+  bool deletes_refused = false;
+};
+planned_counts planned_by(job_report const& j);
+
 struct source_report {
   std::string name, type, version;
 };
@@ -56,6 +63,8 @@ struct report {
   bool interrupted = false;
   std::chrono::milliseconds took{0};
 };
+
+std::string_view command_of(report const& r);  // "plan", "sync", "resume"
 
 struct progress {
   std::string source, stage;

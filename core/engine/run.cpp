@@ -3,11 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <condition_variable>
 #include <deque>
-#include <future>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -17,6 +14,7 @@
 #include "core/base/text.hpp"
 #include "core/engine/session.hpp"
 #include "core/engine/stage_services.hpp"
+#include "core/http/io_thread.hpp"
 #include "core/http/limits.hpp"
 #include "core/plugin/isolation.hpp"
 #include "core/source/source.hpp"
@@ -55,6 +53,20 @@ std::string_view name(progress::phase p) {
   return "";
 }
 
+std::string_view command_of(report const& r) { return r.dry ? "plan" : r.resumes.empty() ? "sync" : "resume"; }
+
+planned_counts planned_by(job_report const& j) {
+  planned_counts out;
+  for (auto const& p : j.plans) {
+    out.create += p.creates.size();
+    out.update += p.updates.size();
+    out.erase += p.deletes.size();
+    out.unchanged += p.unchanged;
+    out.deletes_refused = out.deletes_refused || p.deletes_refused;
+  }
+  return out;
+}
+
 std::string new_run_id() {
   std::random_device device;
   static constexpr char hex[] = "0123456789abcdef";
@@ -73,29 +85,6 @@ constexpr std::size_t keep_runs = 200;  // of each NetBox, in the journal
 milliseconds since(steady_clock::time_point start) {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
 }
-
-// The loop's thread: every socket and timer of the run lives on it.
-class io_thread {
- public:
-  io_thread()
-      : work_(boost::asio::make_work_guard(loop_)), thread_([this] {
-          loop_.run();
-          ended_.set_value();
-        }) {}
-  ~io_thread() {
-    // Let it run dry: what closes sockets and timers must run on the loop, not while the loop is being destroyed.
-    work_.reset();
-    if (ended_.get_future().wait_for(10s) != std::future_status::ready) loop_.stop();
-    thread_.join();
-  }
-  boost::asio::io_context& loop() { return loop_; }
-
- private:
-  boost::asio::io_context loop_;
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  std::promise<void> ended_;
-  std::thread thread_;
-};
 
 struct job {
   plugin::loaded_stage const* stage = nullptr;
@@ -163,7 +152,7 @@ class runner {
   steady_clock::time_point started_ = steady_clock::now();
   std::set<std::pair<std::string, std::string>> only_;  // (source, stage) of the run to finish; empty: all
 
-  std::unique_ptr<io_thread> io_;
+  std::unique_ptr<http::io_thread> io_;
   std::unique_ptr<http::client> wire_;
   std::unique_ptr<netbox::client> netbox_;
   std::unique_ptr<session> session_;
@@ -477,7 +466,7 @@ report runner::go() {
   report_.dry = options_.dry;
   report_.profile = settings_.profile;
   report_.netbox_url = settings_.netbox.url;
-  io_ = std::make_unique<io_thread>();
+  io_ = std::make_unique<http::io_thread>();
   register_kinds();
   bool const connected = connect();
   tell_notices();
@@ -568,16 +557,20 @@ store::stage_record row_of(std::string const& run, job_report const& r) {
   return row;
 }
 
-base::result<void> record_end(store::journal& journal, report const& r, int exit_code, std::string_view summary_json) {
-  bool left = false;
+store::run_state state_of(report const& r, int exit_code) {
+  bool left = r.interrupted;
   for (auto const& j : r.jobs) {
     left = left || j.status == job_status::stopped;
     for (auto const& [kind, c] : j.kinds) left = left || c.deferred > 0;
   }
-  auto const state = r.interrupted || left ? store::run_state::stopped
-                     : r.fatal             ? store::run_state::failed
-                     : exit_code != 0      ? store::run_state::partly
-                                           : store::run_state::done;
+  return left             ? store::run_state::stopped
+         : r.fatal        ? store::run_state::failed
+         : exit_code != 0 ? store::run_state::partly
+                          : store::run_state::done;
+}
+
+base::result<void> record_end(store::journal& journal, report const& r, int exit_code, std::string_view summary_json) {
+  auto const state = state_of(r, exit_code);
   auto const now = system_clock::now();
   if (auto ok = journal.end_run(r.run_id, state, exit_code, r.fatal ? r.fatal->what : "", summary_json, now); !ok)
     return ok;

@@ -52,6 +52,9 @@ report run(config::configuration const& settings, run_options const& options, ob
 // A stage's row in the journal, once it has ended.
 store::stage_record row_of(std::string const& run, job_report const& r);
 
+// How a run ended, as the journal has it.
+store::run_state state_of(report const& r, int exit_code);
+
 // After a run: its end in the journal, and what it finished of earlier ones.
 base::result<void> record_end(store::journal& journal, report const& r, int exit_code, std::string_view summary_json);
 

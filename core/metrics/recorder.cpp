@@ -165,12 +165,6 @@ std::size_t open_files() {
   return n > 0 ? n - 1 : 0;  // without the one that looks
 }
 
-std::string_view word(base::log::level l) {
-  return l == base::log::level::error ? "error" : l == base::log::level::warning ? "warning" : "info";
-}
-
-std::string_view command_of(engine::report const& r) { return r.dry ? "plan" : r.resumes.empty() ? "sync" : "resume"; }
-
 }  // namespace
 
 std::string_view result_of(int exit_code) {
@@ -209,7 +203,7 @@ struct recorder::state {
                          throttle::outcome::server_fault, throttle::outcome::data, throttle::outcome::credentials})
       signals.at(throttle::name(o));
     for (auto const l : {base::log::level::info, base::log::level::warning, base::log::level::error})
-      notices.at(word(l));
+      notices.at(base::log::severity(l));
     for (auto* c : {&limit_reached, &limit_cuts, &refused, &starved_total, &gave_up, &opened, &probes}) c->at();
     runs_active.at();
     std::sort(about.begin(), about.end(), [](auto const& a, auto const& b) { return a.name < b.name; });
@@ -538,7 +532,7 @@ void recorder::requested(std::string const& server, http::attempt_seen const& a)
 
 void recorder::noticed(engine::notice const& n) {
   std::scoped_lock const lock(state_->mutex);
-  state_->notices.at(word(n.level)).Increment();
+  state_->notices.at(base::log::severity(n.level)).Increment();
 }
 
 void recorder::finished(engine::job_report const& j) {
@@ -579,7 +573,7 @@ void recorder::finished(engine::job_report const& j) {
 void recorder::ended(engine::report const& r, int exit_code) {
   std::scoped_lock const lock(state_->mutex);
   auto& s = *state_;
-  auto const command = command_of(r);
+  auto const command = engine::command_of(r);
   s.ended = true;
   s.runs_active.at().Set(0);
   s.runs.at(command, result_of(exit_code)).Increment();

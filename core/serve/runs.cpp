@@ -22,12 +22,12 @@ void add(run_row& to, stage_view const& s) {
   to.deferred += s.deferred;
 }
 
+}  // namespace
+
 stage_view view_of(store::stage_record const& s) {
   return {s.source, s.stage,   std::string(store::name(s.state)), s.reason, s.created, s.updated, s.deleted,
           s.failed, s.deferred};
 }
-
-}  // namespace
 
 run_row row_of(past_run const& p) {
   run_row r;

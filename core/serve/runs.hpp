@@ -49,6 +49,7 @@ class run_reader {
   state const& now_;
 };
 
+stage_view view_of(store::stage_record const& s);
 run_row row_of(past_run const& p);
 run_row row_of(run_view const& r, moment now);
 

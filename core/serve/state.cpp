@@ -1,5 +1,8 @@
 #include "core/serve/state.hpp"
 
+#include "core/engine/run.hpp"
+#include "core/serve/runs.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,53 +24,15 @@ std::string cut(std::string const& text) {
   return text.substr(0, end) + "…";
 }
 
-std::string_view word(base::log::level l) { return l == base::log::level::error ? "error" : "warning"; }
-
-job_view::plan planned_of(engine::job_report const& j) {
-  job_view::plan out;
-  for (auto const& p : j.plans) {
-    out.create += p.creates.size();
-    out.update += p.updates.size();
-    out.erase += p.deletes.size();
-  }
-  out.requests = j.planned_requests;
-  return out;
-}
-
-stage_view stage_of(engine::job_report const& j) {
-  stage_view out{j.source, j.stage, std::string(engine::name(j.status)), j.reason.what, 0, 0, 0, 0, 0};
-  if (j.status == engine::job_status::ok) out.state = "done";  // the journal's word
-  for (auto const& [kind, c] : j.kinds) {
-    out.created += c.created;
-    out.updated += c.updated;
-    out.deleted += c.deleted;
-    out.failed += c.failed;
-    out.deferred += c.deferred;
-  }
-  return out;
-}
-
-// The journal's word for how it ended.
-std::string state_of(engine::report const& r, int exit_code) {
-  bool left = r.interrupted;
-  for (auto const& j : r.jobs) {
-    left = left || j.status == engine::job_status::stopped;
-    for (auto const& [kind, c] : j.kinds) left = left || c.deferred > 0;
-  }
-  return left ? "stopped" : r.fatal ? "failed" : exit_code != 0 ? "partly" : "done";
-}
-
 std::shared_ptr<kept_plan const> keep(engine::report const& r, wall now) {
   auto out = std::make_shared<kept_plan>();
   out->run = r.run_id;
   out->made = now;
   for (auto const& j : r.jobs) {
-    kept_plan::stage s{j.source, j.stage, j.title, 0, 0, 0, 0, j.planned_requests};
+    auto const counts = engine::planned_by(j);
+    kept_plan::stage s{j.source,      j.stage,      j.title,          counts.create,
+                       counts.update, counts.erase, counts.unchanged, j.planned_requests};
     for (auto const& p : j.plans) {
-      s.create += p.creates.size();
-      s.update += p.updates.size();
-      s.erase += p.deletes.size();
-      s.unchanged += p.unchanged;
       for (auto const* list : {&p.updates, &p.creates, &p.deletes})
         for (auto const& c : *list) {
           if (out->changes.size() == shown_changes) {
@@ -165,8 +130,8 @@ void state::end(int exit_code, std::optional<engine::report> const& report, std:
   past.seconds = std::chrono::duration<double>(now.steady - run_->since).count();
   past.exit_code = exit_code;
   if (report) {
-    past.state = state_of(*report, exit_code);
-    for (auto const& j : report->jobs) past.stages.push_back(stage_of(j));
+    past.state = std::string(store::name(engine::state_of(*report, exit_code)));
+    for (auto const& j : report->jobs) past.stages.push_back(view_of(engine::row_of(report->run_id, j)));
     if (report->fatal) past.reason = report->fatal->what;
     asked_ = true;
     last_run_ = past.id;
@@ -390,7 +355,8 @@ void state::planned(engine::job_report const& report) {
   if (!run_) return;
   heard_ = steady_clock::now();
   auto& j = job(report.source, report.stage);
-  j.planned = planned_of(report);
+  auto const counts = engine::planned_by(report);
+  j.planned = job_view::plan{counts.create, counts.update, counts.erase, report.planned_requests};
   log(base::log::level::info,
       fmt::format("{}: {} to create, {} to update, {} to delete in {} requests", where(report.source, report.stage),
                   j.planned->create, j.planned->update, j.planned->erase, j.planned->requests),
@@ -445,7 +411,8 @@ void state::noticed(engine::notice const& n) {
   log(n.level, where(n.source, n.stage).empty() ? n.message : where(n.source, n.stage) + ": " + n.message, n.source,
       n.stage);
   if (n.level != base::log::level::warning && n.level != base::log::level::error) return;
-  add_error({system_clock::now(), run_->id, n.source, n.stage, std::string(word(n.level)), n.message, n.hint});
+  add_error(
+      {system_clock::now(), run_->id, n.source, n.stage, std::string(base::log::severity(n.level)), n.message, n.hint});
 }
 
 void state::finished(engine::job_report const& report) {
@@ -470,8 +437,8 @@ void state::finished(engine::job_report const& report) {
     log(level,
         fmt::format("{}: {}: {}", where(report.source, report.stage), engine::name(report.status), report.reason.what),
         report.source, report.stage);
-    add_error({system_clock::now(), run_->id, report.source, report.stage, std::string(word(level)), report.reason.what,
-               report.reason.hint});
+    add_error({system_clock::now(), run_->id, report.source, report.stage, std::string(base::log::severity(level)),
+               report.reason.what, report.reason.hint});
   }
   changed();
 }

@@ -1,4 +1,4 @@
-#include "core/doctor/io_thread.hpp"
+#include "core/http/io_thread.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -6,7 +6,7 @@
 #include <future>
 #include <thread>
 
-namespace weir::doctor {
+namespace weir::http {
 
 struct io_thread::state {
   boost::asio::io_context loop;
@@ -23,6 +23,7 @@ io_thread::io_thread() : state_(std::make_unique<state>()) {
 }
 
 io_thread::~io_thread() {
+  // What closes sockets and timers must run on the loop, not while the loop is being destroyed.
   state_->work.reset();
   if (state_->ended.get_future().wait_for(std::chrono::seconds(10)) != std::future_status::ready) state_->loop.stop();
   state_->thread.join();
@@ -30,4 +31,4 @@ io_thread::~io_thread() {
 
 boost::asio::io_context& io_thread::loop() { return state_->loop; }
 
-}  // namespace weir::doctor
+}  // namespace weir::http

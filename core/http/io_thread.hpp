@@ -1,4 +1,4 @@
-// The loop's thread, as a run has one: every socket and timer lives on it.
+// The loop's thread: every socket and timer of a run lives on it.
 #pragma once
 #include <memory>
 
@@ -6,7 +6,7 @@ namespace boost::asio {
 class io_context;
 }
 
-namespace weir::doctor {
+namespace weir::http {
 
 class io_thread {
  public:
@@ -21,4 +21,4 @@ class io_thread {
   std::unique_ptr<state> state_;
 };
 
-}  // namespace weir::doctor
+}  // namespace weir::http
