@@ -27,15 +27,17 @@ void add_set_option(CLI::App& to, arguments& a) {
           ""));
 }
 
-void add_run_options(CLI::App& to, arguments& a) {
+void add_run_options(CLI::App& to, arguments& a, bool chooses = true) {
   to.add_option("-c,--config", a.config_file, "Configuration file (default: the user's, then /etc/weir/config.yaml)")
       ->type_name("FILE")
       ->envname("WEIR_CONFIG");
   to.add_option("-p,--profile", a.profile, "Profile: a name (see 'weir profiles') or a YAML file")
       ->type_name("PROFILE")
       ->envname("WEIR_PROFILE");
-  to.add_option("-s,--stage", a.stages, "Only this stage; may be repeated")->type_name("STAGE")->take_all();
-  to.add_option("--source", a.sources, "Only this source; may be repeated")->type_name("SOURCE")->take_all();
+  if (chooses) {
+    to.add_option("-s,--stage", a.stages, "Only this stage; may be repeated")->type_name("STAGE")->take_all();
+    to.add_option("--source", a.sources, "Only this source; may be repeated")->type_name("SOURCE")->take_all();
+  }
   add_set_option(to, a);
 }
 
@@ -85,6 +87,33 @@ void add_log_options(CLI::App& to, arguments& a) {
       ->capture_default_str();
 }
 
+void add_out_option(CLI::App& to, arguments& a) {
+  to.add_option("--out", a.out, "Store the plan in this file, for 'weir apply'")->type_name("FILE");
+}
+
+void add_scope_options(CLI::App& to, arguments& a) {
+  to.add_option("--guest", a.guests, "Only this guest, by its vmid, and what belongs to it; may be repeated")
+      ->type_name("VMID")
+      ->check(CLI::Range(1u, 2147483647u))
+      ->take_all();
+  to.add_option("--allow-deletes", a.allow_deletes,
+                "For this run, so many objects of a kind may be deleted or marked as gone, instead of max_deletes")
+      ->type_name("N");
+}
+
+// Of commands that plan and, if told so, carry it out at once.
+void add_planned_options(CLI::App& to, arguments& a) {
+  add_run_options(to, a);
+  add_output_options(to, a, true);
+  add_log_options(to, a);
+  to.add_flag("-v,--verbose", a.verbose, "List every change");
+  to.add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
+  add_out_option(to, a);
+  to.add_flag("--apply", a.carry_out, "Carry the plan out at once");
+  add_duration_option(to, a);
+  add_metrics_option(to, a);
+}
+
 constexpr char const* about =
     "weir copies what Proxmox VE knows into NetBox, as fast as that NetBox can "
     "take it and never faster.";
@@ -109,6 +138,7 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
   sync->add_flag("-v,--verbose", a.verbose, "List every change in the result");
   add_duration_option(*sync, a);
   add_metrics_option(*sync, a);
+  add_scope_options(*sync, a);
   auto* resume = app.add_subcommand("resume", "Finish what a run left: its stages that are not done, planned anew");
   resume
       ->add_option("run", a.run,
@@ -127,6 +157,34 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
   add_log_options(*plan, a);
   plan->add_flag("-v,--verbose", a.verbose, "List every change");
   plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
+  add_out_option(*plan, a);
+  add_scope_options(*plan, a);
+  auto* apply = app.add_subcommand("apply", "Carry out a stored plan, exactly; refuses where it no longer fits");
+  apply->add_option("FILE", a.plan_file, "The plan, as 'weir plan --out' stored it")->type_name("")->required();
+  add_run_options(*apply, a, false);
+  add_output_options(*apply, a, true);
+  add_log_options(*apply, a);
+  apply->add_flag("-v,--verbose", a.verbose, "List every change in the result");
+  add_duration_option(*apply, a);
+  add_metrics_option(*apply, a);
+  auto* show_plan = app.add_subcommand("show", "Print a stored plan");
+  show_plan->add_option("FILE", a.plan_file, "The plan, as 'weir plan --out' stored it")->type_name("")->required();
+  add_output_options(*show_plan, a);
+  show_plan->add_flag("-v,--verbose", a.verbose, "List every change");
+  show_plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
+  show_plan->add_option("--color", a.color, "Colour in the text output")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
+  auto* adopt = app.add_subcommand("adopt",
+                                   "Plan the taking over of objects that another service made; changes "
+                                   "nothing else about them");
+  adopt->add_option("--from", a.adopt_from, "The service that made them")
+      ->check(CLI::IsMember({"proxbox"}))
+      ->capture_default_str();
+  add_planned_options(*adopt, a);
+  auto* undo = app.add_subcommand("undo", "Plan the inverse of a run: what it created, changed and deleted");
+  undo->add_option("RUN", a.run, "Its id, or the beginning of it")->type_name("")->required();
+  add_planned_options(*undo, a);
   auto* demo = app.add_subcommand("demo",
                                   "Sync a simulated Proxmox VE cluster into a "
                                   "simulated NetBox, on loopback");
@@ -261,6 +319,10 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
     if (sync->parsed()) return command::sync;
     if (resume->parsed()) return command::resume;
     if (plan->parsed()) return command::plan;
+    if (apply->parsed()) return command::apply;
+    if (show_plan->parsed()) return command::show;
+    if (adopt->parsed()) return command::adopt;
+    if (undo->parsed()) return command::undo;
     if (demo->parsed()) return command::demo;
     if (stages->parsed()) return command::stages;
     if (new_stage->parsed()) return command::new_stage;

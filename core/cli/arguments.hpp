@@ -26,7 +26,11 @@ struct arguments {
     doctor,
     completion,
     complete,
-    man
+    man,
+    apply,
+    show,
+    adopt,
+    undo
   };
   enum class config_action { show, explain, schema, reference };
   enum class stages_action { list, show, check };
@@ -50,7 +54,13 @@ struct arguments {
   std::string complete_what;                         // complete: what kind of names
   bool no_progress = false, quiet = false, verbose = false, no_network = false;
   bool detailed_exitcode = false;
-  std::string run;  // resume: its id, or the beginning of one; empty: the last unfinished
+  std::string run;         // resume, undo: its id, or the beginning of one; resume: empty: the last unfinished
+  std::string plan_file;   // apply, show: a plan that was stored
+  std::string out;         // plan, adopt, undo: where the plan is stored; empty: nowhere
+  bool carry_out = false;  // adopt, undo: apply the plan at once
+  std::string adopt_from = "proxbox";          // adopt: whose objects
+  std::vector<std::uint32_t> guests;           // sync, plan: only these, by vmid
+  std::optional<std::uint32_t> allow_deletes;  // for this run, instead of max_deletes
   std::optional<double> max_duration_s;
   std::string scenario;               // throttle simulate: a YAML file, or a shipped one's name
   std::vector<std::string> profiles;  // to compare; empty: all that are found

@@ -6,7 +6,8 @@
 
 namespace weir::cli {
 
-int sync(arguments const& args);  // and plan
+int sync(arguments const& args);  // and plan, apply, adopt, undo
+int show_plan(arguments const& args);
 int validate(arguments const& args);
 int list_profiles(arguments const& args);
 int demo(arguments const& args);

@@ -25,7 +25,12 @@ int main(int argc, char** argv) {
       case arguments::command::sync:
       case arguments::command::resume:
       case arguments::command::plan:
+      case arguments::command::apply:
+      case arguments::command::adopt:
+      case arguments::command::undo:
         return sync(line.args);
+      case arguments::command::show:
+        return show_plan(line.args);
       case arguments::command::validate:
         return validate(line.args);
       case arguments::command::stages:

@@ -79,7 +79,9 @@ void each_change(engine::job_report const& job, std::function<void(json_object&&
                             {"label", c.label}};
         if (!c.key.empty()) item["key"] = json_object::parse(c.key);
         if (c.object < engine::first_pending) item["id"] = c.object;
-        if (c.adopted) item["adopted"] = true;
+        if (c.why == engine::reason::adopted) item["adopted"] = true;
+        if (c.why != engine::reason::differs) item["why"] = engine::name(c.why);
+        if (!c.detail.empty()) item["detail"] = c.detail;
         item["fields"] = std::move(fields);
         to(std::move(item));
       }

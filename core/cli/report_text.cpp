@@ -68,7 +68,7 @@ std::string describe(engine::change const& c) {
     if (c.what == engine::action::update) parts.push_back(field + " " + f.before + " → " + f.after);
   }
   auto text = base::join(parts, " · ");
-  return c.adopted ? text + "  (taken over: nobody's until now)" : text;
+  return c.why == engine::reason::adopted ? text + "  (taken over: nobody's until now)" : text;
 }
 
 void list_changes(std::string& out, std::vector<engine::change> const& changes, painter const& paint, bool verbose) {
@@ -207,9 +207,10 @@ std::string as_text(engine::report const& r, text_style const& style) {
   for (auto const& job : r.jobs)
     for (auto const& p : job.plans)
       if (!p.kept.empty()) {
-        auto some = p.kept;
-        bool const cut = !style.verbose && some.size() > listed;
-        if (cut) some.resize(listed);
+        std::vector<std::string> some;
+        bool const cut = !style.verbose && p.kept.size() > listed;
+        for (auto const& k : p.kept)
+          if (!cut || some.size() < listed) some.push_back(k.label);
         out += fmt::format("{}Kept in NetBox though gone from the source: {} {}{} ({}{})\n", kept_said ? "" : "\n",
                            p.kept.size(), p.kind->title, p.kept.size() == 1 ? "" : "s", base::join(some),
                            cut ? ", …" : "");

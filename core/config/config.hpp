@@ -63,6 +63,20 @@ struct paging {
   std::size_t max_pages = 1000;
 };
 
+// Which guests, storages and nodes of a source are looked at. Empty lists: no restriction. All lists of `include` must
+// let a thing through, and no list of `exclude` may name it; a list lets through what one of its members names.
+struct selection {
+  std::vector<std::string> nodes, pools, tags;  // names; shell patterns: "web-*"
+  std::vector<std::string> vmids;               // "100", "100-199"
+  std::vector<std::string> names;               // of guests; shell patterns, upper and lower case alike
+  std::vector<std::string> storages;            // shell patterns
+  std::vector<std::string> states;              // "running", "stopped", "paused"
+  std::optional<bool> templates;                // true: templates (alone), false: what is none
+};
+struct scope {
+  selection include, exclude;
+};
+
 struct source {
   std::string name;               // scopes NetBox's objects
   std::string type;               // "proxmox", "rest"
@@ -80,6 +94,20 @@ struct source {
   std::size_t max_in_flight = 4;
   milliseconds request_timeout{30000};
   milliseconds connect_timeout{5000};
+  config::scope scope = {};  // proxmox
+};
+
+// What holds for one kind of NetBox's objects, over what the kind says itself; see netbox::kind_policy for what each
+// means. Checked against the plugins' kinds where they are known.
+struct rules {
+  std::string kind;                           // "virtualization.virtualmachine"
+  std::map<std::string, std::string> fields;  // "description": always, unless-edited, on-create, never, merge
+  std::optional<std::string> adopt;           // never, tagged, matching
+  std::optional<std::string> orphans;         // keep, mark, delete
+  std::optional<milliseconds> grace;
+  std::optional<std::size_t> max_deletes, max_deletes_percent;
+  std::string location;                                // "file:line:column" of the kind's name
+  std::map<std::string, std::string> field_locations;  // the same of each field's name
 };
 
 enum class stage_isolation { automatic, process, none };
@@ -146,6 +174,8 @@ struct configuration {
   bool observe_only = false;     // throttle.mode: observe
   std::size_t max_deletes = 10;  // per kind and run, or max_deletes_percent of what is ours there, the larger
   std::size_t max_deletes_percent = 20;
+  std::string adopt = "matching";  // of kinds whose rules do not say
+  std::vector<config::rules> rules;
   config::logging logging;
   config::metrics metrics;
   config::serve serve;

@@ -6,6 +6,9 @@
 #include <unordered_set>
 
 #include "core/base/text.hpp"
+#include "core/engine/compare.hpp"
+#include "core/engine/match.hpp"
+#include "core/engine/orphans.hpp"
 #include "core/netbox/value.hpp"
 
 namespace weir::engine {
@@ -27,6 +30,28 @@ std::string_view name(action a) {
   return "";
 }
 
+std::string_view name(reason r) {
+  switch (r) {
+    case reason::differs:
+      return "differs";
+    case reason::adopted:
+      return "adopted";
+    case reason::recreated:
+      return "recreated";
+    case reason::renumbered:
+      return "renumbered";
+    case reason::gone:
+      return "gone";
+    case reason::released:
+      return "released";
+    case reason::returned:
+      return "returned";
+    case reason::undone:
+      return "undone";
+  }
+  return "";
+}
+
 counts& counts::operator+=(counts const& o) {
   seen += o.seen, created += o.created, updated += o.updated, deleted += o.deleted, unchanged += o.unchanged;
   kept += o.kept, skipped += o.skipped, failed += o.failed, deferred += o.deferred;
@@ -35,89 +60,38 @@ counts& counts::operator+=(counts const& o) {
 
 namespace {
 
+std::string text_of(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
+
 constexpr std::size_t longest_value_bytes = 80;  // in a plan's text
-
-// ["custom_fields.a", "name", …]: the leaves that are compared; custom fields one by one, everything else whole.
-std::vector<std::string> leaves(json const& fields) {
-  std::vector<std::string> out;
-  for (auto const& [name, value] : fields.items()) {
-    if (name == "custom_fields" && value.is_object()) {
-      for (auto const& [sub, ignored] : value.items()) out.push_back("custom_fields." + sub);
-    } else {
-      out.push_back(name);
-    }
-  }
-  return out;
-}
-
-std::set<std::string> words(json const& list) {
-  std::set<std::string> out;
-  if (list.is_array())
-    for (auto const& w : list)
-      if (w.is_string()) out.insert(w.get<std::string>());
-  return out;
-}
-
-std::set<std::string> split(std::string const& text, char separator) {
-  std::set<std::string> out;
-  std::size_t from = 0;
-  while (from <= text.size()) {
-    auto const to = std::min(text.find(separator, from), text.size());
-    if (to > from) out.insert(text.substr(from, to - from));
-    from = to + 1;
-  }
-  return out;
-}
-
-// A merged set: people's members stay, ours of last time go, ours of now come.
-json merged(netbox::kind const& k, std::string const& field, json const& before, json const& wanted,
-            json const& actual) {
-  auto all = words(before);
-  if (auto const owned = k.owned_tags.find(field); owned != k.owned_tags.end()) {
-    auto const& list = at(actual, owned->second);
-    if (list.is_string())
-      for (auto const& old : split(list.get<std::string>(), ';')) all.erase(old);
-  }
-  auto const ours = words(wanted);
-  all.insert(ours.begin(), ours.end());
-  return all;
-}
 
 class differ {
  public:
-  differ(world& w, netbox::kind const& k, diff_rules const& rules) : world_(w), kind_(k), rules_(rules) {
+  differ(world& w, netbox::kind const& k, diff_rules const& rules, memory& known)
+      : world_(w), kind_(k), rules_(rules), memory_(known) {
     plan_.kind = &k;
   }
-
-  void want(desired const& d);
-  void scope(std::vector<std::string> const& scopes);
-  kind_plan take() {
-    // The order of a plan is the order of its labels, whatever the order of the source's answers was.
-    auto const by_label = [](change const& a, change const& b) {
-      return std::tie(a.label, a.key, a.object) < std::tie(b.label, b.key, b.object);
-    };
-    std::stable_sort(plan_.updates.begin(), plan_.updates.end(), by_label);
-    std::stable_sort(plan_.deletes.begin(), plan_.deletes.end(), by_label);
-    return std::move(plan_);
-  }
+  kind_plan go(std::vector<desired const*> const& wanted, std::vector<std::string> const& scopes);
 
  private:
   void fail(std::string label, std::string message) {
     plan_.failures.push_back({rules_.source, rules_.stage, kind_.name, std::move(label), std::move(message)});
   }
+  void look_at(desired const& d);
+  void want(candidate const& c, matcher& matches);
   // References in `fields` from key objects to logical ids. False: one is unknown, `missing` names its field.
   bool resolve(json& fields, std::string& missing, std::string& missing_key);
-  row* adoptable(json const& whole, std::string const& label, bool& failed);
-  void compare(row& r, json const& wanted, json const& key, std::string const& key_json, std::string const& label,
-               bool adopted);
+  void update(object_id id, json const& wanted, json const& key, candidate const& c, matched how);
   std::string show(std::string const& field, json const& value);
 
   world& world_;
   netbox::kind const& kind_;
   diff_rules const& rules_;
+  memory& memory_;
   kind_plan plan_;
-  std::unordered_map<std::string, std::string> seen_keys_;  // key text ► fields
+  std::vector<candidate> candidates_;                          // in the order of their keys
+  std::unordered_map<std::string, desired const*> seen_keys_;  // key text
   std::unordered_set<object_id> seen_;
+  show_value const shown_ = [this](std::string const& field, json const& value) { return show(field, value); };
 };
 
 bool differ::resolve(json& fields, std::string& missing, std::string& missing_key) {
@@ -128,44 +102,12 @@ bool differ::resolve(json& fields, std::string& missing, std::string& missing_ke
     auto const id = kind ? world_.find(*kind, *found) : std::nullopt;
     if (!id) {
       missing = field;
-      missing_key = found->dump(-1, ' ', false, json::error_handler_t::replace);
+      missing_key = text_of(*found);
       return false;
     }
     *found = *id;
   }
   return true;
-}
-
-row* differ::adoptable(json const& whole, std::string const& label, bool& failed) {
-  std::set<object_id> candidates;
-  auto& t = world_.of(kind_);
-  for (std::size_t i = 0; i < kind_.adopt_by.size(); ++i) {
-    bool complete = true;
-    for (auto const& member : kind_.adopt_by[i]) complete = complete && !at(whole, member).is_null();
-    if (!complete) continue;
-    for (auto* r : t.by_adoption(i, index_text(kind_.adopt_by[i], whole, true))) {
-      if (r->removed || seen_.contains(r->id)) continue;
-      auto const actual = json::parse(r->text);
-      // Somebody else's, if one of the key's own custom fields says so.
-      bool claimed = false;
-      for (auto const& member : kind_.key)
-        if (member.starts_with("custom_fields.") && !at(actual, member).is_null() &&
-            !netbox::same(at(actual, member), at(whole, member)))
-          claimed = true;
-      if (!claimed) candidates.insert(r->id);
-    }
-    if (!candidates.empty()) break;
-  }
-  if (candidates.empty()) return nullptr;
-  if (candidates.size() > 1) {
-    std::vector<std::string> ids;
-    for (auto id : candidates) ids.push_back("#" + std::to_string(id));
-    fail(label, "NetBox holds " + std::to_string(ids.size()) + " objects that could be it (" + base::join(ids) +
-                    "): give one of them the custom fields of weir, or rename the others");
-    failed = true;
-    return nullptr;
-  }
-  return t.by_id(*candidates.begin());
 }
 
 std::string differ::show(std::string const& field, json const& value) {
@@ -180,181 +122,156 @@ std::string differ::show(std::string const& field, json const& value) {
     for (auto const& v : value) items.push_back(v.is_string() ? v.get<std::string>() : v.dump());
     return "[" + base::shorten(base::join(items), longest_value_bytes) + "]";
   }
-  return base::shorten(value.dump(-1, ' ', false, json::error_handler_t::replace), longest_value_bytes);
+  return base::shorten(text_of(value), longest_value_bytes);
 }
 
-void differ::compare(row& r, json const& wanted, json const& key, std::string const& key_json, std::string const& label,
-                     bool adopted) {
-  json const actual = json::parse(r.text);
-  json body = json::object();
-  json after = actual;
-  change c;
-  auto const consider = [&](std::string const& leaf, json const& value) {
-    if (auto const frozen = kind_.frozen_while.find(leaf); frozen != kind_.frozen_while.end()) {
-      auto const& count = at(actual, frozen->second);
-      if (count.is_number() && count.get<double>() > 0) return;
-    }
-    json next = value;
-    switch (kind_.rule_of(leaf)) {
-      case rule::on_create:
-        return;
-      case rule::always:
-        break;
-      case rule::merge:
-        next = merged(kind_, leaf, at(actual, leaf), value, actual);
-        break;
-    }
-    auto const& before = at(actual, leaf);
-    // A set has no order, and NetBox answers some of them in its own.
-    bool const is_set = kind_.rule_of(leaf) == rule::merge;
-    if (is_set ? words(before) == words(next) : netbox::same(before, next)) return;
-    c.fields.push_back({leaf, show(leaf, before), show(leaf, next)});
-    put(body, leaf, next);
-    put(after, leaf, std::move(next));
-  };
-  for (auto const& leaf : leaves(wanted)) consider(leaf, at(wanted, leaf));
-  for (auto const& member : kind_.key)
-    if (at(wanted, member).is_null()) consider(member, at(key, member));
-  if (c.fields.empty()) {
+void differ::update(object_id id, json const& wanted, json const& key, candidate const& c, matched how) {
+  auto& t = world_.of(kind_);
+  auto& r = *t.by_id(id);
+  auto const known = id < first_pending ? memory_.of(kind_, id) : std::nullopt;
+  std::optional<json> last;
+  if (known && !known->applied.empty()) last = json::parse(known->applied, nullptr, false);
+  auto found = compare(kind_, r.fields(), wanted, key, last, shown_);
+  for (auto& e : found.edits) {
+    e.label = c.label;
+    e.object = id;
+    plan_.edits.push_back(std::move(e));
+  }
+  if (found.fields.empty()) {
     ++plan_.unchanged;
+    known_object const now{c.key_text, std::move(found.applied), {}};
+    if (id < first_pending && (!known || *known != now)) memory_.note(kind_, id, now);
     return;
   }
-  c.what = action::update;
-  c.kind = &kind_;
-  c.object = r.id;
-  c.key = key_json;
-  c.label = label;
-  c.adopted = adopted;
-  c.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
-  world_.of(kind_).replace(r, after);
-  plan_.updates.push_back(std::move(c));
+  change out;
+  out.what = action::update;
+  out.kind = &kind_;
+  out.object = id;
+  out.key = c.from->key;
+  out.label = c.label;
+  out.why = how.why;
+  out.detail = std::move(how.detail);
+  out.body = std::move(found.body);
+  out.before = std::move(found.before);
+  out.applied = std::move(found.applied);
+  out.fields = std::move(found.fields);
+  t.replace(r, json::parse(found.after));
+  plan_.updates.push_back(std::move(out));
 }
 
-void differ::want(desired const& d) {
+// What is wanted of the kind, before anything is compared: an object's match may depend on who else is wanted.
+void differ::look_at(desired const& d) {
   json const emitted_key = json::parse(d.key);
-  json fields = netbox::normalise_desired(kind_, json::parse(d.fields));
-  json extra = json::object();
-  if (auto const create = fields.find("$create"); create != fields.end()) {
-    extra = netbox::normalise_desired(kind_, *create);
-    fields.erase(create);
-  }
-  std::string label;
-  for (json const* from : {static_cast<json const*>(&fields), &emitted_key, static_cast<json const*>(&extra)}) {
-    if (!label.empty()) break;
+  json const fields = json::parse(d.fields);
+  candidate c;
+  c.from = &d;
+  static json const none = json::object();
+  auto const create = fields.find("$create");
+  for (json const* from : {&fields, &emitted_key, create == fields.end() ? &none : &*create}) {
+    if (!c.label.empty()) break;
     json const& value = from->contains(kind_.label) ? from->at(kind_.label) : at(*from, kind_.label);
-    if (value.is_string()) label = value.get<std::string>();
+    if (value.is_string()) c.label = value.get<std::string>();
   }
-  if (label.empty()) label = d.key;
-
-  std::string missing, missing_key;
+  if (c.label.empty()) c.label = d.key;
+  std::string missing;
   auto const text = world_.key_text(kind_, emitted_key, &missing);
   if (!text) {
     ++plan_.seen;
     if (kind_.skip_when_missing.contains(missing)) {
-      plan_.skipped.push_back(label);
+      plan_.skipped.push_back(c.label);
     } else {
-      fail(label,
+      fail(c.label,
            "its " + missing + " " + emitted_key.at(missing).dump() + " is not in NetBox and was not emitted before it");
     }
     return;
   }
-  if (auto const [it, first] = seen_keys_.emplace(*text, d.fields); !first) {
+  if (auto const [it, first] = seen_keys_.emplace(*text, &d); !first) {
     // The same look-up object (a tag, a role) may well be named by many.
-    if (kind_.default_rule == rule::on_create || it->second == d.fields) return;
+    if (kind_.default_rule == rule::on_create || it->second->fields == d.fields) return;
     ++plan_.seen;
-    fail(label, "two different objects were emitted with the key " + d.key);
+    fail(c.label, "two different objects were emitted with the key " + d.key);
     return;
+  }
+  c.key_text = *text;
+  candidates_.push_back(std::move(c));
+}
+
+void differ::want(candidate const& c, matcher& matches) {
+  auto const& d = *c.from;
+  json fields = netbox::normalise_desired(kind_, json::parse(d.fields));
+  json extra = json::object();
+  if (fields.contains("$keep")) {
+    if (auto const* r = world_.of(kind_).by_key(c.key_text)) seen_.insert(r->id);
+    return;
+  }
+  if (auto const create = fields.find("$create"); create != fields.end()) {
+    extra = netbox::normalise_desired(kind_, *create);
+    fields.erase(create);
   }
   ++plan_.seen;
 
   // The key as an object in NetBox's form: references as ids, custom fields nested.
   json key = json::object();
-  json const values = json::parse(*text);
+  json const values = json::parse(c.key_text);
   for (std::size_t i = 0; i < kind_.key.size(); ++i) put(key, kind_.key[i], values.at(i));
 
-  row* r = world_.of(kind_).by_key(*text);
-  if (r && r->removed) r = nullptr;
-  object_id const known = r ? r->id : 0;
-  if (r) seen_.insert(known);
-
+  // Whatever becomes of it: what NetBox has under this key is not gone.
+  if (auto const* r = world_.of(kind_).by_key(c.key_text); r && !r->removed) seen_.insert(r->id);
+  std::string missing, missing_key;
   if (!resolve(fields, missing, missing_key) || !resolve(extra, missing, missing_key)) {
     if (kind_.skip_when_missing.contains(missing))
-      plan_.skipped.push_back(label);
+      plan_.skipped.push_back(c.label);
     else
-      fail(label, "its " + missing + " " + missing_key + " is not in NetBox and was not emitted before it");
+      fail(c.label, "its " + missing + " " + missing_key + " is not in NetBox and was not emitted before it");
     return;
   }
   json whole = key;
   whole.merge_patch(extra);
   whole.merge_patch(fields);
 
-  bool adopted = false;
-  if (!r) {
-    bool failed = false;
-    r = adoptable(whole, label, failed);
-    if (failed) return;
-    adopted = r != nullptr;
-    if (r) seen_.insert(r->id);
+  auto how = matches.match(c, whole);
+  if (how.refused) return fail(c.label, *how.refused);
+  if (how.object != 0) {
+    seen_.insert(how.object);
+    return update(how.object, fields, key, c, std::move(how));
   }
-  if (r) {
-    compare(*r, fields, key, d.key, label, adopted);
-    return;
-  }
-  change c;
-  c.what = action::create;
-  c.kind = &kind_;
-  c.object = world_.new_pending();
-  c.key = d.key;
-  c.label = label;
-  for (auto const& leaf : leaves(whole)) c.fields.push_back({leaf, "", show(leaf, at(whole, leaf))});
-  c.body = whole.dump(-1, ' ', false, json::error_handler_t::replace);
-  world_.remember_kind(c.object, kind_.name);
-  world_.of(kind_).add(c.object, whole);
-  seen_.insert(c.object);
-  plan_.creates.push_back(std::move(c));
+  auto made = create(kind_, whole, fields, key, shown_);
+  change out;
+  out.what = action::create;
+  out.kind = &kind_;
+  out.object = world_.new_pending();
+  out.key = d.key;
+  out.label = c.label;
+  out.fields = std::move(made.fields);
+  out.body = std::move(made.body);
+  out.applied = std::move(made.applied);
+  world_.remember_kind(out.object, kind_.name);
+  world_.of(kind_).add(out.object, whole);
+  seen_.insert(out.object);
+  plan_.creates.push_back(std::move(out));
 }
 
-void differ::scope(std::vector<std::string> const& scopes) {
-  if (scopes.empty() || kind_.mark.empty()) return;
-  std::vector<json> parsed;
-  for (auto const& s : scopes) {
-    json scope = json::parse(s);
-    std::string missing, missing_key;
-    // Where what it refers to is not in NetBox, nothing of NetBox's can be inside.
-    if (resolve(scope, missing, missing_key)) parsed.push_back(std::move(scope));
+kind_plan differ::go(std::vector<desired const*> const& wanted, std::vector<std::string> const& scopes) {
+  for (auto const* d : wanted) look_at(*d);
+  matcher matches(world_, kind_, rules_, memory_, candidates_);
+  for (auto const& c : candidates_) want(c, matches);
+  if (!scopes.empty() && !kind_.mark.empty()) {
+    std::vector<json> parsed;
+    for (auto const& s : scopes) {
+      json scope = json::parse(s);
+      std::string missing, missing_key;
+      // Where what it refers to is not in NetBox, nothing of NetBox's can be inside.
+      if (resolve(scope, missing, missing_key)) parsed.push_back(std::move(scope));
+    }
+    plan_gone(world_, kind_, parsed, seen_, rules_, memory_, plan_);
   }
-  auto const inside = [&](json const& object) {
-    return std::any_of(parsed.begin(), parsed.end(), [&](json const& scope) {
-      return std::all_of(scope.items().begin(), scope.items().end(),
-                         [&](auto const& item) { return netbox::same(at(object, item.key()), item.value()); });
-    });
+  // The order of a plan is the order of its labels, whatever the order of the source's answers was.
+  auto const by_label = [](change const& a, change const& b) {
+    return std::tie(a.label, a.key, a.object) < std::tie(b.label, b.key, b.object);
   };
-  std::vector<change> gone;
-  for (auto const& r : world_.of(kind_).rows()) {
-    if (r.removed || r.id >= first_pending) continue;
-    auto const object = json::parse(r.text);
-    // Ours by the mark, in scope by our own look at it: no filter of NetBox's was trusted.
-    if (at(object, kind_.mark) != json(rules_.source) || !inside(object)) continue;
-    ++plan_.owned;
-    if (seen_.contains(r.id)) continue;
-    change c;
-    c.what = action::erase;
-    c.kind = &kind_;
-    c.object = r.id;
-    auto const& name = at(object, kind_.label);
-    c.label = name.is_string() ? name.get<std::string>() : "#" + std::to_string(r.id);
-    gone.push_back(std::move(c));
-  }
-  if (gone.empty()) return;
-  plan_.allowed = std::max(rules_.max_deletes, plan_.owned * rules_.max_deletes_percent / 100);
-  if (kind_.when_gone != netbox::orphans::erase || gone.size() > plan_.allowed) {
-    plan_.deletes_refused = kind_.when_gone == netbox::orphans::erase;
-    if (plan_.deletes_refused) plan_.refused = gone.size();
-    for (auto& c : gone) plan_.kept.push_back(std::move(c.label));
-    return;
-  }
-  for (auto const& c : gone) world_.of(kind_).by_id(c.object)->removed = true;
-  plan_.deletes = std::move(gone);
+  std::stable_sort(plan_.updates.begin(), plan_.updates.end(), by_label);
+  std::stable_sort(plan_.deletes.begin(), plan_.deletes.end(), by_label);
+  return std::move(plan_);
 }
 
 }  // namespace
@@ -396,7 +313,7 @@ std::set<std::string> kinds_needed(netbox::registry const& kinds, netbox::kind c
 }
 
 kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted,
-               std::vector<std::string> const& scopes, diff_rules const& rules) {
+               std::vector<std::string> const& scopes, diff_rules const& rules, memory& known) {
   // In the order of the keys: the plan must not depend on the order in which a source answers.
   std::vector<desired const*> order;
   order.reserve(wanted.size());
@@ -404,10 +321,7 @@ kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& want
   std::sort(order.begin(), order.end(), [](desired const* a, desired const* b) {
     return std::tie(a->key, a->fields) < std::tie(b->key, b->fields);
   });
-  differ it(w, k, rules);
-  for (auto const* d : order) it.want(*d);
-  it.scope(scopes);
-  return it.take();
+  return differ(w, k, rules, known).go(order, scopes);
 }
 
 }  // namespace weir::engine

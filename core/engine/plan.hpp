@@ -11,9 +11,23 @@ namespace weir::engine {
 enum class action { create, update, erase };
 std::string_view name(action a);  // "create", "update", "delete"
 
+// What a change is about, where its fields alone do not tell.
+enum class reason {
+  differs,     // the source says otherwise (creates: NetBox does not have it)
+  adopted,     // an update that takes over an object nobody claimed
+  recreated,   // the same name and key, another machine: kept as one object
+  renumbered,  // the same machine under a new key
+  gone,        // no longer in the source: marked, or deleted
+  released,    // its key belongs to another machine now: gives it up, and is marked
+  returned,    // was marked as gone
+  undone,      // the inverse of what an earlier run did
+};
+std::string_view name(reason r);  // "differs", "adopted", …
+
 struct field_change {
   std::string field;          // plain or dotted
   std::string before, after;  // for people; references by label
+  bool edited = false;        // a person changed it since weir wrote it; it is overwritten
 };
 
 struct change {
@@ -23,8 +37,29 @@ struct change {
   std::string key;                   // JSON, as emitted; empty for deletes
   std::string label;                 // how people call it
   std::string body;                  // JSON: the members to send, references as logical ids
+  std::string before;                // JSON: updates: what NetBox holds in these members now; deletes: what was read
+  std::string applied;               // JSON: leaf ► value, what memory shall hold once it is done; empty: forget it
   std::vector<field_change> fields;  // updates: what changes; creates: what is set
-  bool adopted = false;              // an update that takes over an object nobody claimed
+  reason why = reason::differs;
+  std::string detail;  // for people, why it is so: "gone from pve-a since 2026-11-20"; may be empty
+};
+
+// A field that a person changed since weir wrote it, and that a rule keeps.
+struct kept_edit {
+  std::string label;  // of the object
+  object_id object = 0;
+  std::string field;   // plain or dotted
+  std::string held;    // what NetBox holds, for people
+  std::string wanted;  // what the source says
+  netbox::rule by = netbox::rule::on_create;
+  bool known = true;  // false: it differs, and nobody knows who wrote it (no record of what weir wrote)
+};
+
+// An object that is ours and gone from the source, and stays.
+struct kept_object {
+  std::string label;
+  object_id object = 0;
+  std::string detail;  // why: "orphans: keep", "deleted from 2026-11-29 on", "more than 10 …"
 };
 
 struct failure {
@@ -49,10 +84,12 @@ struct kind_plan {
   std::vector<change> updates, creates, deletes;
   std::vector<failure> failures;     // objects that cannot be planned
   std::vector<std::string> skipped;  // labels: what they refer to is not in NetBox
-  std::vector<std::string> kept;     // labels: ours, gone from the source, kept by rule
+  std::vector<kept_object> kept;     // ours, gone from the source, and still there after the plan
+  std::vector<kept_edit> edits;      // people's changes that stay
   std::size_t seen = 0, unchanged = 0;
-  bool deletes_refused = false;  // above max_deletes
+  bool deletes_refused = false;  // by max_deletes, or an empty answer: what is gone is neither deleted nor marked
   std::size_t refused = 0, allowed = 0, owned = 0;
+  std::string refused_because, refused_hint;  // for people
 };
 
 }  // namespace weir::engine

@@ -135,7 +135,9 @@ class runner {
   base::result<void> open_journal();
   base::result<void> note_jobs();
   void finish(job& j, job_report r);
-  void tell_notices();  // those that have not been told
+  void finish(job_report r);
+  void carry_out_plans();  // those that options_.plans makes
+  void tell_notices();     // those that have not been told
   void tick(std::stop_token ended);
   std::optional<base::error> failed_dependency(job const& j);
   netbox::kind const* missing_plugin(job const& j) const;
@@ -238,6 +240,8 @@ bool runner::connect() {
   how.profile = p;
   how.max_deletes = settings_.max_deletes;
   how.max_deletes_percent = settings_.max_deletes_percent;
+  how.allow_deletes = options_.allow_deletes;
+  how.adopt_only = options_.adopt_only;
   how.run_id = report_.run_id;
   how.dry = options_.dry;
   how.stop = [this] { return why_stop(); };
@@ -252,6 +256,7 @@ bool runner::connect() {
   }
   server_ = std::move(*info);
   report_.netbox_version = server_.version;
+  if (options_.plans) return true;
   for (auto const& s : settings_.sources) {
     if (!options_.sources.empty() && !options_.sources.contains(s.name)) continue;
     sources_.push_back(source::make_source(io_->loop(), s));
@@ -436,6 +441,10 @@ void runner::handle(job& j) {
 
 void runner::finish(job& j, job_report r) {
   r.took = j.started == steady_clock::time_point{} ? 0ms : since(j.started);
+  finish(std::move(r));
+}
+
+void runner::finish(job_report r) {
   if (r.status != job_status::ok) not_done_.emplace(r.source, r.stage);
   if (options_.journal) {
     auto ok = options_.journal->put_stage(row_of(report_.run_id, r));
@@ -445,6 +454,34 @@ void runner::finish(job& j, job_report r) {
   tell_notices();
   tell_(&observer::finished, r);
   report_.jobs.push_back(std::move(r));
+}
+
+void runner::carry_out_plans() {
+  std::function<std::optional<base::error>()> const stopping = [this] { return why_stop(); };
+  auto jobs = options_.plans({*netbox_, kinds_, session_->objects(), session_->remembered(), report_, stopping});
+  tell_notices();
+  if (!jobs) {
+    report_.fatal = jobs.error();
+    return;
+  }
+  for (auto const& j : *jobs)
+    if (options_.journal)
+      if (auto ok = options_.journal->put_stage({report_.run_id, j.source, j.stage, {}, 0, 0, 0, 0, 0, ""}); !ok) {
+        report_.fatal = ok.error();
+        return;
+      }
+  for (auto& j : *jobs) {
+    auto const started = steady_clock::now();
+    tell_(&observer::stage_started, j.source, j.stage);
+    if (auto why = why_stop()) {
+      j.status = job_status::stopped;
+      j.reason = std::move(*why);
+    } else {
+      session_->perform(j, report_);
+    }
+    j.took = since(started);
+    finish(std::move(j));
+  }
 }
 
 void runner::tell_notices() {
@@ -474,7 +511,9 @@ report runner::go() {
     tell_(&observer::connected, report_);
     std::jthread const ticker([this](std::stop_token ended) { tick(std::move(ended)); });
     auto ready = options_.journal ? open_journal() : base::result<void>{};
-    if (ready) {
+    if (ready && options_.plans) {
+      carry_out_plans();
+    } else if (ready) {
       make_jobs();
       if (options_.journal) ready = note_jobs();
     }

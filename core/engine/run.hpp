@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -9,7 +10,9 @@
 #include <vector>
 
 #include "core/config/config.hpp"
+#include "core/engine/memory.hpp"
 #include "core/engine/report.hpp"
+#include "core/netbox/client.hpp"
 #include "core/plugin/isolation.hpp"
 #include "core/store/journal.hpp"
 #include "core/throttle/gate.hpp"
@@ -17,6 +20,18 @@
 namespace weir::engine {
 
 std::string new_run_id();  // 8 hexadecimal digits
+
+// What a plan that does not come from stages is made from, once NetBox is there.
+struct planning {
+  netbox::client& netbox;
+  netbox::registry const& kinds;
+  world& objects;  // the planner puts in what its plans are about
+  memory& remembered;
+  report& into;  // for notices
+  std::function<std::optional<base::error>()> const& stopping;
+};
+// Jobs with source, stage, title and plans; or why there are none (error_code::guard: what is there does not fit).
+using planner = std::function<base::result<std::vector<job_report>>(planning const&)>;
 
 struct run_options {
   bool dry = false;
@@ -32,6 +47,10 @@ struct run_options {
   store::journal const* state_from = nullptr;  // a dry run's: what stages keep between runs is read from it
   // The run to finish: its stages that are not done, over their sources. Empty: all of the above.
   std::string resumes;
+  planner plans;                                          // instead of collecting from sources: apply FILE, undo
+  bool adopt_only = false;                                // weir adopt
+  std::vector<std::uint32_t> guests;                      // --guest
+  std::optional<std::size_t> allow_deletes;               // --allow-deletes
   std::optional<std::chrono::milliseconds> max_duration;  // then what is in flight is waited for, the rest is deferred
   throttle::control control = throttle::control::adaptive;
 };

@@ -36,7 +36,13 @@ struct inbox {
 }  // namespace
 
 session::session(netbox::client& nb, netbox::registry const& kinds, store::journal* journal, session_options options)
-    : netbox_(nb), wire_(nb.wire()), kinds_(kinds), journal_(journal), options_(std::move(options)), world_(kinds) {}
+    : netbox_(nb),
+      wire_(nb.wire()),
+      kinds_(kinds),
+      journal_(journal),
+      options_(std::move(options)),
+      world_(kinds),
+      memory_(std::make_unique<no_memory>()) {}
 
 base::result<void> session::read_table(netbox::kind const& k, std::set<std::string> const& fields,
                                        std::string const& lane) {
@@ -90,9 +96,16 @@ void session::process(collected what, job_report& r, report& into) {
     if (!what.objects.contains(name)) order.push_back(kinds_.find(name));
   std::stable_sort(order.begin(), order.end(),
                    [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
-  diff_rules const rules{r.source, r.stage, options_.max_deletes, options_.max_deletes_percent};
+  diff_rules rules;
+  rules.source = r.source;
+  rules.stage = r.stage;
+  rules.max_deletes = options_.max_deletes;
+  rules.max_deletes_percent = options_.max_deletes_percent;
+  rules.allow_deletes = options_.allow_deletes;
+  rules.now = wire_.on().wall_now();
+  rules.adopt_only = options_.adopt_only;
   for (auto const* k : order) {
-    r.plans.push_back(diff(world_, *k, what.objects[k->name], what.complete[k->name], rules));
+    r.plans.push_back(diff(world_, *k, what.objects[k->name], what.complete[k->name], rules, *memory_));
     what.objects.erase(k->name);  // its part is in the plan now
     auto const& p = r.plans.back();
     for (auto const* list : {&p.updates, &p.creates, &p.deletes})
@@ -104,8 +117,16 @@ void session::process(collected what, job_report& r, report& into) {
                                   " deletions at once are refused, none was made",
                               "if they are really gone, raise max_deletes (or max_deletes.percent) for one run"});
   }
+  perform(r, into);
+}
+
+void session::perform(job_report& r, report& into) {
   if (options_.planned) options_.planned(r);
   if (!options_.dry) carry_out(r, into);
+  count(r, into);
+}
+
+void session::count(job_report& r, report& into) {
   for (auto& p : r.plans) {
     auto& c = r.kinds[p.kind->name];
     c.seen = p.seen;

@@ -4,6 +4,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "core/config/config.hpp"
 #include "core/engine/apply.hpp"
 #include "core/engine/collected.hpp"
+#include "core/engine/memory.hpp"
 #include "core/engine/report.hpp"
 #include "core/netbox/client.hpp"
 #include "core/store/journal.hpp"
@@ -21,6 +23,8 @@ namespace weir::engine {
 struct session_options {
   config::profile profile;
   std::size_t max_deletes = 10, max_deletes_percent = 20;
+  std::optional<std::size_t> allow_deletes;  // --allow-deletes
+  bool adopt_only = false;                   // weir adopt
   std::string run_id;
   bool dry = false;
   std::function<std::optional<base::error>()> stop;  // why nothing more shall be sent, once there is a reason
@@ -38,6 +42,13 @@ class session {
   // counts, status and reason; what concerns the whole run goes into `into`.
   void process(collected what, job_report& r, report& into);
 
+  // Carries out plans that were made earlier (plan_file) or from the journal (undo) instead of by process(): r.plans
+  // are filled in, and their objects are in the world (see objects()). Fills in counts, status and reason.
+  void perform(job_report& r, report& into);
+
+  world& objects() { return world_; }
+  memory& remembered() { return *memory_; }
+
   // Finds out what became of the requests that earlier runs, which no process is at work on any more, had on the wire
   // when they ended. Waits until NetBox cannot be at work on them. Their number; an error if NetBox or the journal
   // fails.
@@ -47,6 +58,7 @@ class session {
   base::result<void> read_tables(collected const& what, std::string const& lane);
   base::result<void> read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane);
   void carry_out(job_report& r, report& into);
+  void count(job_report& r, report& into);  // what the plans, and their carrying out, came to
   base::result<std::size_t> settle_run(std::string const& earlier_run);
   base::result<std::vector<netbox::client::logged_change>> logged(std::string const& marker,
                                                                   throttle::clock::time_point deadline,
@@ -63,6 +75,7 @@ class session {
   store::journal* journal_;
   session_options options_;
   world world_;
+  std::unique_ptr<memory> memory_;
   std::uint64_t next_batch_ = 1;
 };
 

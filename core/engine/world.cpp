@@ -19,6 +19,12 @@ std::string index_text(std::vector<std::string> const& members, json const& obje
   return values.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+json row::fields() const { return json::parse(text); }
+
+void table::alias(object_id id, std::string const& key_text) {
+  if (auto const found = by_id_.find(id); found != by_id_.end()) by_key_[key_text] = found->second;
+}
+
 row* table::by_key(std::string const& key_text) {
   auto const found = by_key_.find(key_text);
   return found == by_key_.end() ? nullptr : &rows_[found->second];

@@ -20,8 +20,9 @@ inline constexpr object_id first_pending = object_id{1} << 62;
 
 struct row {
   object_id id = 0;
-  std::string text;      // the fields read, normalised, as JSON
+  std::string text;      // the fields read, normalised, as JSON; see fields()
   bool removed = false;  // planned for deletion
+  nlohmann::json fields() const;
 };
 
 class world;
@@ -37,6 +38,8 @@ class table {
   // Rows that share this adoption key; `which` is its index in kind().adopt_by.
   std::vector<row*> by_adoption(std::size_t which, std::string const& key_text);
   row& add(object_id id, nlohmann::json const& fields);
+  // This row answers to this key from now on, too.
+  void alias(object_id id, std::string const& key_text);
   void replace(row& r, nlohmann::json const& fields);
   std::set<std::string> const& fields() const { return fields_; }
 

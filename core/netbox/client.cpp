@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/base/text.hpp"
 
@@ -13,6 +15,7 @@ using nlohmann::json;
 using throttle::method;
 
 constexpr std::size_t page_size = 1000;     // at most: NetBox's MAX_PAGE_SIZE by default; a smaller one is followed
+constexpr std::size_t most_ids = 100;       // in one query: some 1 kB of URL
 constexpr std::size_t most_pages = 100000;  // a server that always says "next" must not keep us for ever
 
 bool is_json(http::reply const& r) { return r.header("content-type").find("json") != std::string_view::npos; }
@@ -175,6 +178,35 @@ base::result<void> client::read_all(kind const& k, std::vector<std::string> cons
   if (created_since)
     query += "&created__gte=" +
              base::url_encode(base::format_instant(std::chrono::floor<std::chrono::microseconds>(*created_since)));
+  return read_pages(k, query, std::numeric_limits<std::size_t>::max(), lane, each);
+}
+
+base::result<void> client::read_ids(kind const& k, std::vector<std::uint64_t> const& ids,
+                                    std::vector<std::string> const& fields, std::string const& lane,
+                                    std::function<void(json const&)> const& each) {
+  for (std::size_t from = 0; from < ids.size(); from += most_ids) {
+    auto const to = std::min(ids.size(), from + most_ids);
+    std::set<std::uint64_t> const wanted(ids.begin() + static_cast<std::ptrdiff_t>(from),
+                                         ids.begin() + static_cast<std::ptrdiff_t>(to));
+    std::string query = fields.empty() ? "" : "&fields=id," + base::join(fields, ",");
+    for (auto const id : wanted) query += "&id=" + std::to_string(id);
+    auto const read = read_pages(k, query, most_ids, lane, [&](json const& object) {
+      if (wanted.contains(object.at("id").get<std::uint64_t>())) each(object);
+    });
+    if (!read) return read;
+  }
+  return {};
+}
+
+base::result<void> client::read_where(kind const& k, std::string const& query, std::vector<std::string> const& fields,
+                                      std::size_t at_most, std::string const& lane,
+                                      std::function<void(json const&)> const& each) {
+  return read_pages(k, "&fields=id," + base::join(fields, ",") + "&" + query, at_most, lane, each);
+}
+
+base::result<void> client::read_pages(kind const& k, std::string const& query, std::size_t at_most,
+                                      std::string const& lane, std::function<void(json const&)> const& each) {
+  std::size_t given = 0;
   std::uint64_t next_id = 0;  // cursor: the smallest id wanted
   std::size_t offset = 0;     // older NetBox
   for (std::size_t page = 0; page < most_pages; ++page) {
@@ -201,6 +233,9 @@ base::result<void> client::read_all(kind const& k, std::vector<std::string> cons
       auto const value = id->get<std::uint64_t>();
       if (cursor_ && value < next_id) continue;  // never twice, whatever the server does
       next_id = value + 1;
+      if (++given > at_most)
+        return base::fail("reading " + k.title + "s, " + what(method::get, target) + ": more than " +
+                          std::to_string(at_most) + " objects came, NetBox seems to ignore the filter");
       ++seen;
       each(object);
     }

@@ -41,6 +41,16 @@ class client {
                               std::function<void(nlohmann::json const&)> const& each,
                               std::optional<std::chrono::system_clock::time_point> created_since = {});
 
+  // Those of these ids that are there, whole (`fields` empty) or with these top-level fields, in lists of up to 100.
+  base::result<void> read_ids(kind const& k, std::vector<std::uint64_t> const& ids,
+                              std::vector<std::string> const& fields, std::string const& lane,
+                              std::function<void(nlohmann::json const&)> const& each);
+  // Those that a filter of NetBox's lets through (`query`: "name__ie=web&…", encoded). It may be ignored: whoever asks
+  // checks what comes. `at_most` objects; an error if there are more, so that an ignored filter is noticed early.
+  base::result<void> read_where(kind const& k, std::string const& query, std::vector<std::string> const& fields,
+                                std::size_t at_most, std::string const& lane,
+                                std::function<void(nlohmann::json const&)> const& each);
+
   // A list request on the kind's path: `body` is a JSON array of `objects` members. `done` comes on the loop's thread.
   // `before_attempt`: see http::call.
   void write(throttle::method verb, kind const& k, std::string body, std::size_t objects, std::string const& lane,
@@ -73,6 +83,8 @@ class client {
   std::string const& url() const { return where_.url; }
 
  private:
+  base::result<void> read_pages(kind const& k, std::string const& query, std::size_t at_most, std::string const& lane,
+                                std::function<void(nlohmann::json const&)> const& each);
   http::call make(throttle::method verb, std::string_view target, std::string body, std::string const& lane) const;
 
   http::client& wire_;

@@ -1,7 +1,9 @@
 // What a kind of NetBox's objects is like: where it lives, what identifies one, how its fields are treated.
 // Kinds of NetBox itself are built in (kinds.cpp); a stage brings further ones in the same form (kinds_json).
 #pragma once
+#include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,14 +13,45 @@
 
 namespace weir::netbox {
 
+// Who decides what a field says once the object is there. Where nobody knows what weir wrote last (the journal is
+// lost), unless_edited keeps whatever NetBox holds, unless that is nothing.
 enum class rule {
-  always,     // the source decides
-  on_create,  // written when the object is new, never after
-  merge,      // a set: ours are added (and taken away again), other people's stay
+  always,         // the source
+  unless_edited,  // the source, until a person has changed what weir wrote
+  on_create,      // written when the object is new, never after
+  never,          // not even then
+  merge,  // a set: ours are added (and taken away again), other people's stay; of a text: weir's own block of it
 };
+std::string_view name(rule r);  // "always", "unless-edited", "on-create", "never", "merge"
 
 // What becomes of an object that is ours and gone from the source.
 enum class orphans { keep, mark, erase };
+std::string_view name(orphans o);  // "keep", "mark", "delete"
+
+// Which objects that nobody has claimed may be taken over, where they are what is wanted by a key that NetBox holds
+// unique (kind::adopt_by).
+enum class adoption {
+  never,     // none: such an object is a conflict
+  tagged,    // those that bear the tag of weir, or of the proxbox service
+  matching,  // all
+};
+std::string_view name(adoption a);  // "never", "tagged", "matching"
+
+// How an object that is gone from its source is marked; see orphans::mark.
+struct gone_mark {
+  std::string status;  // the field `status` gets this; empty: nothing
+  std::string tag;     // slug of the tag; empty: the kind cannot be marked
+  std::string since;   // dotted field that gets the date; empty: none
+};
+
+// What a configuration says about a kind, over what the kind says itself. Absent: as it is.
+struct kind_policy {
+  std::map<std::string, rule> fields;
+  std::optional<adoption> adopt;
+  std::optional<orphans> when_gone;
+  std::optional<std::chrono::seconds> grace;
+  std::optional<std::size_t> max_deletes, max_deletes_percent;
+};
 
 struct kind {
   std::string name;                                // NetBox's content type, "virtualization.virtualmachine"
@@ -33,6 +66,12 @@ struct kind {
   std::string label;  // the field that names an object to people
   std::string mark;   // the field that says whose it is: equals the source's name; empty: shared, never deleted
   netbox::orphans when_gone = netbox::orphans::keep;
+  std::chrono::seconds grace{0};  // so long an object must have been gone before anything is done about it
+  gone_mark gone;
+  netbox::adoption adopt = netbox::adoption::matching;
+  std::optional<std::size_t> max_deletes, max_deletes_percent;  // absent: the run's
+  // Dotted field with facts that tell an object's next holder of the same key from itself, "uuid=…;mac=…"; see match.
+  std::string identity;
   std::set<std::string> skip_when_missing;          // refs without which an object is skipped (and counted), not failed
   std::map<std::string, std::string> owned_tags;    // merge field ► dotted field that lists the members that are ours
   std::map<std::string, std::string> frozen_while;  // field ► count field: not compared while NetBox counts children
@@ -66,6 +105,8 @@ class registry {
   // A second definition of the same name must be the same in path and key, else it is an error that names both.
   base::result<void> add(kind k, std::string const& by);
   kind const* find(std::string_view name) const;
+  // Error (config): nobody defines the kind, or what is asked for is not possible with it.
+  base::result<void> apply(std::string_view name, kind_policy const& policy);
   std::vector<std::string> names() const;
   // Parents before children; tags and custom fields before everything.
   std::size_t rank(kind const& k) const;

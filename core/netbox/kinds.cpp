@@ -44,10 +44,10 @@ constexpr char const* builtin = R"json([
 ])json";
 
 base::result<rule> to_rule(std::string const& text) {
-  if (text == "always") return rule::always;
-  if (text == "on-create") return rule::on_create;
-  if (text == "merge") return rule::merge;
-  return base::fail(base::error_code::config, "unknown field rule '" + text + "'", "one of: always, on-create, merge");
+  for (auto const r : {rule::always, rule::unless_edited, rule::on_create, rule::never, rule::merge})
+    if (text == name(r)) return r;
+  return base::fail(base::error_code::config, "unknown field rule '" + text + "'",
+                    "one of: always, unless-edited, on-create, never, merge");
 }
 
 base::result<kind> to_kind(json const& j) {
@@ -74,16 +74,19 @@ base::result<kind> to_kind(json const& j) {
   k.frozen_while = j.value("frozen_while", std::map<std::string, std::string>{});
   k.requires_plugin = j.value("requires_plugin", std::string{});
   k.supporting = j.value("supporting", false);
+  k.identity = j.value("identity", std::string{});
+  if (auto const mark = j.find("gone"); mark != j.end())
+    k.gone = {mark->value("status", std::string{}), mark->value("tag", std::string{}),
+              mark->value("since", std::string{})};
   auto const gone = j.value("orphans", std::string("keep"));
-  if (gone == "keep")
-    k.when_gone = orphans::keep;
-  else if (gone == "mark")
-    k.when_gone = orphans::mark;
-  else if (gone == "delete")
-    k.when_gone = orphans::erase;
-  else
+  bool known = false;
+  for (auto const o : {orphans::keep, orphans::mark, orphans::erase})
+    if (gone == name(o)) k.when_gone = o, known = true;
+  if (!known)
     return base::fail(base::error_code::config, "kind '" + k.name + "' has orphans '" + gone + "'",
                       "one of: keep, mark, delete");
+  if (k.when_gone == orphans::mark && k.gone.tag.empty())
+    return base::fail(base::error_code::config, "kind '" + k.name + "' has orphans 'mark' and no gone.tag");
   if (auto r = to_rule(j.value("default_rule", std::string("always"))))
     k.default_rule = *r;
   else
@@ -99,6 +102,46 @@ base::result<kind> to_kind(json const& j) {
 }
 
 }  // namespace
+
+std::string_view name(rule r) {
+  switch (r) {
+    case rule::always:
+      return "always";
+    case rule::unless_edited:
+      return "unless-edited";
+    case rule::on_create:
+      return "on-create";
+    case rule::never:
+      return "never";
+    case rule::merge:
+      return "merge";
+  }
+  return "";
+}
+
+std::string_view name(orphans o) {
+  switch (o) {
+    case orphans::keep:
+      return "keep";
+    case orphans::mark:
+      return "mark";
+    case orphans::erase:
+      return "delete";
+  }
+  return "";
+}
+
+std::string_view name(adoption a) {
+  switch (a) {
+    case adoption::never:
+      return "never";
+    case adoption::tagged:
+      return "tagged";
+    case adoption::matching:
+      return "matching";
+  }
+  return "";
+}
 
 rule kind::rule_of(std::string const& field) const {
   if (auto found = rules.find(field); found != rules.end()) return found->second;
@@ -179,6 +222,24 @@ base::result<void> registry::add(kind k, std::string const& by) {
                                                       "' to the kind " + target + ", which nobody defines");
   auto name = k.name;
   kinds_.emplace(std::move(name), std::move(k));
+  return {};
+}
+
+base::result<void> registry::apply(std::string_view name, kind_policy const& policy) {
+  auto const found = kinds_.find(name);
+  if (found == kinds_.end())
+    return base::fail(base::error_code::config, "no plugin that is loaded knows the kind " + std::string(name),
+                      "weir stages show STAGE lists the kinds of a stage");
+  auto& k = found->second;
+  if (policy.when_gone == orphans::mark && k.gone.tag.empty())
+    return base::fail(base::error_code::config, "objects of the kind " + k.name + " cannot be marked",
+                      "one of: keep, delete");
+  for (auto const& [field, r] : policy.fields) k.rules[field] = r;
+  if (policy.adopt) k.adopt = *policy.adopt;
+  if (policy.when_gone) k.when_gone = *policy.when_gone;
+  if (policy.grace) k.grace = *policy.grace;
+  if (policy.max_deletes) k.max_deletes = policy.max_deletes;
+  if (policy.max_deletes_percent) k.max_deletes_percent = policy.max_deletes_percent;
   return {};
 }
 

@@ -76,6 +76,16 @@ struct object_record {
   std::uint64_t netbox_id = 0;  // 0: not known (yet)
   batch_state state = batch_state::pending;
   std::string reason;  // NetBox's message, if it failed
+  // JSON objects, NetBox's own ids in references: what was sent (creates, updates), and what NetBox held before in the
+  // same members (updates) or altogether (deletes). Empty: not kept (an older journal). What undo is made of.
+  std::string before = {}, after = {};
+};
+
+// What is remembered of an object of NetBox's between runs; see engine::memory.
+struct known_record {
+  std::string key;      // its natural key's text when it was last seen
+  std::string applied;  // JSON: field ► value as it was last written
+  std::optional<instant> gone_since;
 };
 
 struct failed_object {
@@ -151,6 +161,18 @@ class journal {
   base::result<std::vector<failed_object>> failed_objects(std::string_view run) const;
   // Runs of this NetBox in state running, stopped or interrupted, newest first.
   base::result<std::vector<run_record>> unfinished(std::string_view netbox_url) const;
+
+  // --- what is remembered of NetBox's objects, by kind ("dcim.device") and id
+  base::result<std::optional<known_record>> known(std::string_view netbox_url, std::string_view kind,
+                                                  std::uint64_t id) const;
+  base::result<std::optional<std::uint64_t>> known_by_key(std::string_view netbox_url, std::string_view kind,
+                                                          std::string_view key) const;
+  struct known_change {
+    std::string kind;
+    std::uint64_t id = 0;
+    std::optional<known_record> now;  // nothing: forget it
+  };
+  base::result<void> put_known(std::string_view netbox_url, std::vector<known_change> const& changes);  // all or none
 
   // --- what the throttle learnt about a NetBox; opaque text
   base::result<void> remember(std::string_view netbox_url, std::string_view text, instant now);

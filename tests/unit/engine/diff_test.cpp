@@ -117,7 +117,7 @@ TEST(diff, an_unclaimed_namesake_in_the_same_cluster_is_taken_over) {
   l.holds(vms, {vm(1, "WEB", nullptr, nullptr)});
   auto const plan = l.diff(vms, {guest(101, "web")});
   ASSERT_EQ(plan.updates.size(), 1u);
-  EXPECT_TRUE(plan.updates[0].adopted);
+  EXPECT_EQ(plan.updates[0].why, reason::adopted);
   EXPECT_EQ(body(plan.updates[0]).at("custom_fields"), json({{"proxmox_source", "pve-a"}, {"proxmox_vm_id", 101}}));
 }
 
@@ -260,7 +260,8 @@ TEST(diff, a_gone_guest_is_kept_and_named) {
   l.holds(vms, {vm(1, "web", 101), vm(2, "gone", 102)});
   auto const plan = l.diff(vms, {guest(101, "web")}, {R"({"custom_fields.proxmox_source":"pve-a"})"});
   EXPECT_TRUE(plan.deletes.empty());
-  EXPECT_EQ(plan.kept, std::vector<std::string>{"gone"});
+  ASSERT_EQ(plan.kept.size(), 1u);
+  EXPECT_EQ(plan.kept[0].label, "gone");
   EXPECT_FALSE(plan.deletes_refused);
 }
 
@@ -269,7 +270,7 @@ TEST(diff, a_scope_may_refer_to_another_object) {
   l.holds("virtualization.cluster", {cluster(7)});
   l.holds(vms, {vm(1, "web", 101), vm(2, "gone", 102)});
   json const here = {{"cluster", cluster_key()}}, nowhere = {{"cluster", cluster_key("nowhere")}};
-  EXPECT_EQ(l.diff(vms, {guest(101, "web")}, {here.dump()}).kept, std::vector<std::string>{"gone"});
+  EXPECT_EQ(l.diff(vms, {guest(101, "web")}, {here.dump()}).kept.at(0).label, "gone");
   EXPECT_TRUE(l.diff(vms, {guest(101, "web")}, {nowhere.dump()}).kept.empty());
 }
 

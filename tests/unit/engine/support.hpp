@@ -14,6 +14,8 @@ struct lab {
   netbox::registry kinds;
   world w{kinds};
   diff_rules rules{"pve-a", "stage", 10, 20};
+  no_memory nothing;
+  memory* remembered = &nothing;
 
   lab() {
     auto own =
@@ -33,7 +35,7 @@ struct lab {
   }
   kind_plan diff(std::string const& name, std::vector<desired> const& wanted,
                  std::vector<std::string> const& scopes = {}) {
-    return engine::diff(w, kind(name), wanted, scopes, rules);
+    return engine::diff(w, kind(name), wanted, scopes, rules, *remembered);
   }
 };
 

@@ -1,0 +1,44 @@
+// One object that is wanted against the one that NetBox holds: which fields change, which of people's edits stay.
+#pragma once
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/engine/plan.hpp"
+
+namespace weir::engine {
+
+// A value for people: references by label, long ones cut.
+using show_value = std::function<std::string(std::string const& field, nlohmann::json const& value)>;
+
+struct compared {
+  std::string body, before;          // JSON objects: the members to send, and what NetBox holds in them
+  std::string after;                 // JSON: the whole row as it will be
+  std::string applied;               // JSON: leaf ► value, for memory
+  std::vector<field_change> fields;  // empty: nothing to send
+  std::vector<kept_edit> edits;      // without label and object
+};
+
+// `actual`: NetBox's fields, normalised. `wanted` and `key`: what a stage emitted, normalised and resolved. `last`:
+// what weir wrote last (leaf ► value); nothing: not known. Pure. Rules: netbox::rule.
+compared compare(netbox::kind const& k, nlohmann::json const& actual, nlohmann::json const& wanted,
+                 nlohmann::json const& key, std::optional<nlohmann::json> const& last, show_value const& show);
+
+// Of a new object: what is sent, and what memory holds of it afterwards. `whole`: key, "$create" members and fields.
+struct created {
+  std::string body, applied;
+  std::vector<field_change> fields;
+};
+created create(netbox::kind const& k, nlohmann::json const& whole, nlohmann::json const& wanted,
+               nlohmann::json const& key, show_value const& show);
+
+// ["custom_fields.a", "name", …]: the leaves that are compared; custom fields one by one, everything else whole.
+std::vector<std::string> leaves(nlohmann::json const& fields);
+
+// A set's members.
+std::set<std::string> words(nlohmann::json const& list);
+
+}  // namespace weir::engine
