@@ -76,7 +76,7 @@ std::set<object_id> apply::parents_of(change const& c) {
   };
   if (!c.body.empty()) look(json::parse(c.body));
   if (out.empty())
-    if (auto const* r = world_.of(*c.kind).by_id(c.object)) look(json::parse(r->text));
+    if (auto const* r = world_.of(*c.kind).by_id(c.object)) look(r->fields());
   return out;
 }
 

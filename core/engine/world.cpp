@@ -1,5 +1,6 @@
 #include "core/engine/world.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/base/text.hpp"
@@ -19,15 +20,33 @@ std::string index_text(std::vector<std::string> const& members, json const& obje
   return values.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-json row::fields() const { return json::parse(text); }
+json row::fields() const { return data.unpack(); }
+
+std::vector<std::size_t> table::places(hashed const& in, std::vector<std::string> const& members,
+                                       std::string const& key_text, bool fold) const {
+  std::vector<std::size_t> out;
+  auto const [from, to] = in.equal_range(std::hash<std::string>{}(key_text));
+  for (auto it = from; it != to; ++it)
+    if (index_text(members, rows_[it->second].fields(), fold) == key_text) out.push_back(it->second);
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
 
 void table::alias(object_id id, std::string const& key_text) {
-  if (auto const found = by_id_.find(id); found != by_id_.end()) by_key_[key_text] = found->second;
+  if (auto const found = by_id_.find(id); found != by_id_.end()) aliases_[key_text] = found->second;
 }
 
 row* table::by_key(std::string const& key_text) {
-  auto const found = by_key_.find(key_text);
-  return found == by_key_.end() ? nullptr : &rows_[found->second];
+  if (auto const found = places(by_key_, kind_->key, key_text, false); !found.empty()) return &rows_[found.front()];
+  auto const found = aliases_.find(key_text);
+  return found == aliases_.end() ? nullptr : &rows_[found->second];
+}
+
+std::vector<row*> table::all_by_key(std::string const& key_text) {
+  std::vector<row*> out;
+  for (auto const at : places(by_key_, kind_->key, key_text, false)) out.push_back(&rows_[at]);
+  return out;
 }
 
 row* table::by_id(object_id id) {
@@ -38,29 +57,32 @@ row* table::by_id(object_id id) {
 std::vector<row*> table::by_adoption(std::size_t which, std::string const& key_text) {
   std::vector<row*> out;
   if (which >= adoption_.size()) return out;
-  auto const [from, to] = adoption_[which].equal_range(key_text);
-  for (auto it = from; it != to; ++it) out.push_back(&rows_[it->second]);
+  for (auto const at : places(adoption_[which], kind_->adopt_by[which], key_text, true)) out.push_back(&rows_[at]);
   return out;
 }
 
 void table::index(std::size_t at, json const& fields) {
-  // The first one wins: a second object with the same natural key is somebody's duplicate.
-  by_key_.emplace(index_text(kind_->key, fields, false), at);
-  by_id_.emplace(rows_[at].id, at);
+  auto const hash = [&](std::vector<std::string> const& members, bool fold) {
+    return std::hash<std::string>{}(index_text(members, fields, fold));
+  };
+  auto const place = static_cast<std::uint32_t>(at);
+  by_key_.emplace(hash(kind_->key, false), place);
+  by_id_.emplace(rows_[at].id, place);
   adoption_.resize(kind_->adopt_by.size());
-  for (std::size_t i = 0; i < kind_->adopt_by.size(); ++i)
-    adoption_[i].emplace(index_text(kind_->adopt_by[i], fields, true), at);
+  for (std::size_t i = 0; i < kind_->adopt_by.size(); ++i) adoption_[i].emplace(hash(kind_->adopt_by[i], true), place);
 }
 
 row& table::add(object_id id, json const& fields) {
-  rows_.push_back({id, fields.dump(-1, ' ', false, json::error_handler_t::replace), false});
+  rows_.push_back({id, packed(fields), false});
   index(rows_.size() - 1, fields);
   return rows_.back();
 }
 
 void table::replace(row& r, json const& fields) {
-  r.text = fields.dump(-1, ' ', false, json::error_handler_t::replace);
-  // Older index entries stay and still lead to this row: a rename inside a run must not lose it.
+  // A key that changes inside a run must not lose the row for whoever refers to it by the former one.
+  if (auto former = index_text(kind_->key, r.fields(), false); former != index_text(kind_->key, fields, false))
+    aliases_.emplace(std::move(former), static_cast<std::size_t>(&r - rows_.data()));
+  r.data = packed(fields);
   index(static_cast<std::size_t>(&r - rows_.data()), fields);
 }
 
@@ -97,7 +119,7 @@ void world::loader::finish() {
   auto const& k = fresh_.kind();
   if (auto const old = world_.tables_.find(k.name); old != world_.tables_.end()) {
     for (auto const& r : old->second.rows_)
-      if (r.id >= first_pending && !fresh_.by_id(r.id)) fresh_.add(r.id, json::parse(r.text));
+      if (r.id >= first_pending && !fresh_.by_id(r.id)) fresh_.add(r.id, r.fields());
     old->second = std::move(fresh_);
   } else {
     world_.tables_.emplace(k.name, std::move(fresh_));
@@ -155,7 +177,7 @@ object_id world::logical(object_id real, std::string const& kind) const {
 
 std::string world::label(netbox::kind const& k, object_id id) {
   if (auto* r = of(k).by_id(id)) {
-    auto const fields = json::parse(r->text, nullptr, false);
+    auto const fields = r->fields();
     auto const& name = netbox::at(fields, k.label);
     if (name.is_string()) return name.get<std::string>();
     if (!name.is_null()) return name.dump();

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/engine/packed.hpp"
 #include "core/netbox/kind.hpp"
 
 namespace weir::engine {
@@ -20,7 +21,7 @@ inline constexpr object_id first_pending = object_id{1} << 62;
 
 struct row {
   object_id id = 0;
-  std::string text;      // the fields read, normalised, as JSON; see fields()
+  packed data;           // the fields read, normalised
   bool removed = false;  // planned for deletion
   nlohmann::json fields() const;
 };
@@ -33,7 +34,10 @@ class table {
   explicit table(netbox::kind const& k) : kind_(&k) {}
   netbox::kind const& kind() const { return *kind_; }
   std::vector<row> const& rows() const { return rows_; }
+  // By its natural key, or one that it had earlier in this run; the first of several.
   row* by_key(std::string const& key_text);
+  // All that have it now, in the order of their reading: more than one is somebody's copy.
+  std::vector<row*> all_by_key(std::string const& key_text);
   row* by_id(object_id id);
   // Rows that share this adoption key; `which` is its index in kind().adopt_by.
   std::vector<row*> by_adoption(std::size_t which, std::string const& key_text);
@@ -51,9 +55,15 @@ class table {
   std::set<std::string> fields_;  // top-level fields that were read
   bool loaded_ = false;
   std::vector<row> rows_;
-  std::unordered_map<std::string, std::size_t> by_key_;
-  std::unordered_map<object_id, std::size_t> by_id_;
-  std::vector<std::unordered_multimap<std::string, std::size_t>> adoption_;
+  // Keys as hashes: what is found is compared with the row itself. The texts would take more room than the rows.
+  using hashed = std::unordered_multimap<std::size_t, std::uint32_t>;
+  std::vector<std::size_t> places(hashed const& in, std::vector<std::string> const& members,
+                                  std::string const& key_text, bool fold) const;
+
+  hashed by_key_;
+  std::unordered_map<std::string, std::size_t> aliases_;
+  std::unordered_map<object_id, std::uint32_t> by_id_;
+  std::vector<hashed> adoption_;
 };
 
 class world {
