@@ -13,6 +13,7 @@
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/paths.hpp"
 #include "core/cli/version.hpp"
+#include "core/engine/policy.hpp"
 #include "core/plugin/isolation.hpp"
 
 namespace weir::cli {
@@ -135,6 +136,21 @@ std::vector<config::diagnostic> about_options(plugin::loaded_stage const& stage,
   return out;
 }
 
+// Rules by the kinds of all plugins that are here, the chosen ones or not. `all`: none of them was refused.
+std::vector<config::diagnostic> about_rules(config::configuration const& settings,
+                                            std::vector<plugin::loaded_stage> const& stages, bool all) {
+  netbox::registry kinds;
+  for (auto const& stage : stages)
+    if (auto parsed = netbox::parse_kinds(stage.kinds_json))
+      for (auto& k : *parsed)
+        // A kind that contradicts another's costs its stage, and is told by the run.
+        if (!kinds.add(std::move(k), stage.id)) all = false;
+  std::vector<config::diagnostic> out;
+  for (auto& p : engine::apply_rules(settings, kinds, all))
+    out.push_back(config::complain_at_location(p.location, std::move(p.what), std::move(p.hint)));
+  return out;
+}
+
 }  // namespace
 
 config::load_options reading(arguments const& args) {
@@ -251,6 +267,10 @@ std::optional<int> prepare(arguments const& args, setup& out, std::vector<config
         said.push_back(config::complain_at_location(schedule.stage_locations.at(i), e.what, e.hint));
         wrong = true;
       }
+  for (auto& d : about_rules(out.settings, plugins.stages, out.options.refused.empty())) {
+    said.push_back(std::move(d));
+    wrong = true;
+  }
   if (wrong) return exit_code::configuration;
 
   bool usage = false;

@@ -228,9 +228,12 @@ void checker::check_list(view const& v) {
     auto const& child = v.node()->children[i];
     auto const shown = v.path() + "[" + std::to_string(i) + "]";
     bool const url = v.key()->type == schema::type::url_list;
-    if (resolve(child).is != scalar::kind::text || child.text.empty()) {
+    bool const word = v.key()->type == schema::type::word_list;
+    auto const is = resolve(child).is;
+    if (!(is == scalar::kind::text || (word && (is == scalar::kind::integer || is == scalar::kind::number))) || child.text.empty()) {
       errors_.push_back(doc_.complain(child.at, shown + " must be " +
                                                     (url                                        ? "an http or https URL"
+                                                     : word                                     ? "a name or a number"
                                                      : v.key()->type == schema::type::name_list ? "a name"
                                                                                                 : "a path") +
                                                     ", is " + describe(child)));
@@ -338,6 +341,7 @@ void checker::check(view const& v) {
       return check_children(v);
     case type::url_list:
     case type::path_list:
+    case type::word_list:
     case type::name_list:
       if (value.is != kind::list)
         return wrong(value.is == kind::text ? std::string("write it in brackets: [ … ]") : std::string(row.help));

@@ -45,6 +45,8 @@ std::string some_name(std::string_view parent) {
   if (parent == "sources") return "pve-a";
   if (parent == "stages") return "backups";
   if (parent == "serve.schedules") return "hourly";
+  if (parent == "rules") return "virtualization.virtualmachine";
+  if (parent.starts_with("rules.")) return "description";
   return parent.ends_with("headers") ? "Accept" : "name";
 }
 
@@ -221,6 +223,9 @@ class schema_maker {
       case type::name_list:
         out = list({{"type", "string"}, {"minLength", 1}});
         break;
+      case type::word_list:
+        out = list({{"type", {"string", "number"}}, {"minLength", 1}});
+        break;
       case type::boolean:
         out = {{"type", "boolean"}};
         break;
@@ -234,7 +239,7 @@ class schema_maker {
         out = {{"type", {"number", "array"}}};
         break;
       case type::duration:
-        out = {{"type", {"string", "number"}}, {"pattern", R"(^[0-9]*\.?[0-9]+ *(ms|s|m|min|h)?$)"}};
+        out = {{"type", {"string", "number"}}, {"pattern", R"(^[0-9]*\.?[0-9]+ *(ms|s|m|min|h|d)?$)"}};
         break;
       case type::integer_or_map:
         out = {{"anyOf", ordered_json::array({{{"type", "integer"},
@@ -263,6 +268,7 @@ class schema_maker {
     ordered_json out{{"type", "object"}, {"minProperties", 1}};
     auto const path = std::string(row.path) + ".*";
     out["propertyNames"] = {{"pattern", path == "sources.*.headers.*" ? "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+                                        : path == "rules.*"           ? "^[a-z0-9_]+\\.[a-z0-9_]+$"
                                                                       : "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"}};
     if (row.path == "stages") {
       auto all = ordered_json::object();
@@ -373,7 +379,10 @@ std::optional<explanation> explain(std::string_view asked, std::vector<stage_opt
     if (!found) continue;
     auto const& row = *found->row;
     // A name may hold dots, but what stands behind one is more likely a key that is misspelt.
-    if (auto const dot = found->steps.back().rfind('.'); row.type == type::map && dot != std::string::npos) {
+    // A kind's name holds one.
+    auto const dot = found->steps.back().rfind('.');
+    bool const kind = row.path == "rules.*" && found->steps.back().find('.') == dot;
+    if (row.type == type::map && dot != std::string::npos && !kind) {
       auto const leaf = found->steps.back().substr(dot + 1);
       if (auto const name = base::nearest(leaf, schema::children(in, row.path)))
         near = std::string(asked.substr(0, asked.size() - leaf.size())) + *name;
@@ -423,7 +432,7 @@ std::string reference(std::vector<stage_options> const& stages) {
       "<!-- Made by: weir config reference. A test compares them; do not edit. -->\n\n"
       "`weir config explain KEY` says the same for one key, `weir config show --origin` which value holds and where "
       "it\n"
-      "comes from. `*` stands for a name of your own. A duration is `500ms`, `30s`, `5m` or `1h`; a plain number is\n"
+      "comes from. `*` stands for a name of your own. A duration is `500ms`, `30s`, `5m`, `1h` or `7d`; a plain number is\n"
       "seconds. How files, variables and `--set` go together stands in `docs/configuration.md`.\n\n"
       "## The configuration\n\n";
   std::vector<explanation> single;

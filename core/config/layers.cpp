@@ -18,8 +18,9 @@ using yaml::node;
 
 constexpr std::string_view wildcards = "*?[";
 
-// A file's credentials belong to its URL, its options to its choice of stages.
-constexpr std::string_view whole[] = {"netbox", "sources", "stages", "serve"};
+// A file's credentials belong to its URL, its options to its choice of stages; rules are weighed against one another by
+// whoever reads them in one file.
+constexpr std::string_view whole[] = {"netbox", "sources", "stages", "rules", "serve"};
 
 // Adds what `lower` has and `base` has not.
 void merge_under(node& base, node lower, bool top) {
@@ -284,6 +285,7 @@ class overlayer {
         return n;
       case type::url_list:
       case type::path_list:
+      case type::word_list:
       case type::name_list: {
         if (given.starts_with('[')) return flow(value);
         n.is = node::form::list;

@@ -40,7 +40,9 @@ class reader {
     if (root["stages"].present()) c.stages = read_stages(root["stages"], root["sources"]);
     read_plugin_path(root["plugin_path"], c.plugin_path, c.plugin_path_location);
     read_state_dir(root["state_dir"], c.state_dir);
-    read_max_deletes(root["max_deletes"], c);
+    read_max_deletes(root["max_deletes"], c.max_deletes, c.max_deletes_percent);
+    c.adopt = root["adopt"].text();
+    for (auto const& kind : root["rules"].children()) c.rules.push_back(read_rules(kind));
     read_logging(root["log"], c.logging);
     if (auto const textfile = path_of(root["metrics"]["textfile"])) c.metrics.textfile = *textfile;
     check_place(root["metrics"]["textfile"], c.metrics.textfile);
@@ -228,6 +230,8 @@ class reader {
       read_rest(v, s);
     else
       read_login(v, s);
+    read_selection(v["scope"]["include"], s.scope.include);
+    read_selection(v["scope"]["exclude"], s.scope.exclude);
     read_tls(v, s.tls);
     s.max_in_flight = static_cast<std::size_t>(v["max_in_flight"].integer());
     s.request_timeout = v["timeout"].duration();
@@ -507,16 +511,59 @@ class reader {
 
   // One number is the whole limit; of {count, percent} the part left out is 0, so that nobody gets more than is
   // written.
-  void read_max_deletes(view const& v, configuration& c) {
+  void read_max_deletes(view const& v, std::size_t& most, std::size_t& most_percent) {
     auto const count = v["count"], percent = v["percent"];
     bool const map = v.present() && v.node()->is == yaml::node::form::map;
     if (v.present() && !map) {
-      c.max_deletes = static_cast<std::size_t>(v.integer());
-      c.max_deletes_percent = 0;
+      most = static_cast<std::size_t>(v.integer());
+      most_percent = 0;
       return;
     }
-    c.max_deletes = map && count.node() == nullptr ? 0 : static_cast<std::size_t>(count.integer());
-    c.max_deletes_percent = map && percent.node() == nullptr ? 0 : static_cast<std::size_t>(percent.integer());
+    most = map && count.node() == nullptr ? 0 : static_cast<std::size_t>(count.integer());
+    most_percent = map && percent.node() == nullptr ? 0 : static_cast<std::size_t>(percent.integer());
+  }
+
+  // What a kind is like is known when the plugins are: engine::policies looks further.
+  rules read_rules(view const& v) {
+    rules r;
+    r.kind = v.node()->key;
+    r.location = check_.location(v.node()->key_at);
+    if (!valid_kind(r.kind))
+      check_.complain_at_key(v, "rules: '" + base::shorten(r.kind, 60) + "' is not the name of a kind",
+                             "a content type of NetBox's as app.model, such as virtualization.virtualmachine");
+    for (auto const& field : v["fields"].children()) {
+      r.fields[field.node()->key] = field.text();
+      r.field_locations[field.node()->key] = check_.location(field.node()->key_at);
+    }
+    if (v["adopt"].present()) r.adopt = v["adopt"].text();
+    if (v["orphans"].present()) r.orphans = v["orphans"].text();
+    if (v["grace"].present()) r.grace = v["grace"].duration();
+    if (v["max_deletes"].present())
+      read_max_deletes(v["max_deletes"], r.max_deletes.emplace(), r.max_deletes_percent.emplace());
+    return r;
+  }
+
+  void read_selection(view const& v, selection& s) {
+    for (auto const& [name, list] :
+         {std::pair("nodes", &s.nodes), std::pair("pools", &s.pools), std::pair("tags", &s.tags),
+          std::pair("vmids", &s.vmids), std::pair("names", &s.names), std::pair("storages", &s.storages),
+          std::pair("states", &s.states)})
+      for (auto const& word : v[name].children()) list->push_back(word.text());
+    for (auto const& word : v["vmids"].children())
+      if (!valid_vmids(word.text()))
+        check_.complain(word,
+                        word.path() + " must be a guest's number or a range of them, is '" +
+                            base::shorten(word.text(), 60) + "'",
+                        "such as 100, or 200-299");
+    for (auto const& word : v["states"].children()) {
+      static std::vector<std::string> const known = {"running", "stopped", "paused", "suspended"};
+      if (std::find(known.begin(), known.end(), word.text()) != known.end()) continue;
+      auto const near = base::nearest(word.text(), known);
+      check_.complain(word, word.path() + " must be one of " + base::join(known) + ", is '" +
+                                base::shorten(word.text(), 60) + "'",
+                      near ? "did you mean '" + *near + "'?" : "");
+    }
+    if (v["templates"].present()) s.templates = v["templates"].boolean();
   }
 
   void read_logging(view const& v, logging& l) {

@@ -8,7 +8,7 @@ namespace {
 
 using enum document;
 
-constexpr double second = 1000, minute = 60 * second, hour = 60 * minute;
+constexpr double second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
 
 // clang-format off
 std::vector<key> const& table() {
@@ -54,6 +54,26 @@ std::vector<key> const& table() {
     {.in = configuration, .path = "sources.*.timeout", .type = type::duration, .default_value = "30s", .min = 100, .max = hour, .help = "How long one request to this source may take."},
     {.in = configuration, .path = "sources.*.connect_timeout", .type = type::duration, .default_value = "5s", .min = 100, .max = 5 * minute, .help = "How long a connection to this source may take to come about."},
 
+    {.in = configuration, .path = "sources.*.scope", .type = type::map, .help = "Which of its guests, nodes and storages are looked at; absent: all. What is left out stays in NetBox as it is.", .only = "proxmox"},
+    {.in = configuration, .path = "sources.*.scope.include", .type = type::map, .help = "Only what every list here lets through."},
+    {.in = configuration, .path = "sources.*.scope.include.nodes", .type = type::word_list, .help = "Nodes, and the guests and backups on them; shell patterns.", .example = "[pve1, 'rack-2-*']"},
+    {.in = configuration, .path = "sources.*.scope.include.pools", .type = type::word_list, .help = "Guests in these pools; shell patterns.", .example = "[production]"},
+    {.in = configuration, .path = "sources.*.scope.include.tags", .type = type::word_list, .help = "Guests with one of these tags; shell patterns.", .example = "[netbox]"},
+    {.in = configuration, .path = "sources.*.scope.include.vmids", .type = type::word_list, .help = "Guests by number, single or from-to.", .example = "[100, 200-299]"},
+    {.in = configuration, .path = "sources.*.scope.include.names", .type = type::word_list, .help = "Guests by name, upper and lower case alike; shell patterns.", .example = "['web-*']"},
+    {.in = configuration, .path = "sources.*.scope.include.storages", .type = type::word_list, .help = "Backups on these storages; shell patterns.", .example = "['pbs-*']"},
+    {.in = configuration, .path = "sources.*.scope.include.states", .type = type::word_list, .help = "Guests that are running, stopped, paused or suspended.", .example = "[running]"},
+    {.in = configuration, .path = "sources.*.scope.include.templates", .type = type::boolean, .help = "true: templates; false: guests that are none.", .example = "false"},
+    {.in = configuration, .path = "sources.*.scope.exclude", .type = type::map, .help = "Not what any list here names; it wins over include."},
+    {.in = configuration, .path = "sources.*.scope.exclude.nodes", .type = type::word_list, .help = "Nodes, and the guests and backups on them; shell patterns.", .example = "[pve1, 'rack-2-*']"},
+    {.in = configuration, .path = "sources.*.scope.exclude.pools", .type = type::word_list, .help = "Guests in these pools; shell patterns.", .example = "[production]"},
+    {.in = configuration, .path = "sources.*.scope.exclude.tags", .type = type::word_list, .help = "Guests with one of these tags; shell patterns.", .example = "[netbox]"},
+    {.in = configuration, .path = "sources.*.scope.exclude.vmids", .type = type::word_list, .help = "Guests by number, single or from-to.", .example = "[100, 200-299]"},
+    {.in = configuration, .path = "sources.*.scope.exclude.names", .type = type::word_list, .help = "Guests by name, upper and lower case alike; shell patterns.", .example = "['web-*']"},
+    {.in = configuration, .path = "sources.*.scope.exclude.storages", .type = type::word_list, .help = "Backups on these storages; shell patterns.", .example = "['pbs-*']"},
+    {.in = configuration, .path = "sources.*.scope.exclude.states", .type = type::word_list, .help = "Guests that are running, stopped, paused or suspended.", .example = "[running]"},
+    {.in = configuration, .path = "sources.*.scope.exclude.templates", .type = type::boolean, .help = "true: templates; false: guests that are none.", .example = "true"},
+
     {.in = configuration, .path = "sources.*.token_header", .type = type::text, .default_value = "Authorization: Bearer", .help = "How the token is sent: 'Authorization: Bearer', or 'X-Api-Key' for the token alone.", .only = "rest"},
     {.in = configuration, .path = "sources.*.headers", .type = type::named_map, .help = "Further headers of every request; no secrets.", .only = "rest"},
     {.in = configuration, .path = "sources.*.headers.*", .type = type::text, .help = "A header's value.", .example = "application/json"},
@@ -87,6 +107,21 @@ std::vector<key> const& table() {
      .help = "Per kind and run; above it nothing is deleted. A number, or {count, percent}: the larger of the two counts.", .example = "{count: 10, percent: 20}"},
     {.in = configuration, .path = "max_deletes.count", .type = type::integer, .default_value = "10", .min = 0, .max = 1e9, .help = "So many objects of one kind."},
     {.in = configuration, .path = "max_deletes.percent", .type = type::integer, .default_value = "20", .min = 0, .max = 100, .help = "Percent of what is weir's there."},
+
+    {.in = configuration, .path = "adopt", .type = type::text, .default_value = "matching", .allowed = {"never", "tagged", "matching"},
+     .help = "Which objects that weir did not make it may take over, where their natural key is the one that is wanted: none, those tagged weir or proxbox, all."},
+    {.in = configuration, .path = "rules", .type = type::named_map, .help = "What holds for the objects of one kind in NetBox, such as virtualization.virtualmachine; weir stages show STAGE lists kinds."},
+    {.in = configuration, .path = "rules.*", .type = type::map, .help = "The rules of one kind; what is not said here stays as the kind has it."},
+    {.in = configuration, .path = "rules.*.fields", .type = type::named_map, .help = "Who decides what a field says: by its name, a custom field as custom_fields.NAME."},
+    {.in = configuration, .path = "rules.*.fields.*", .type = type::text, .allowed = {"always", "unless-edited", "on-create", "never", "merge"},
+     .help = "The source always; until a person edits it; only when the object is new; never; or both (tags, comments).", .example = "on-create"},
+    {.in = configuration, .path = "rules.*.adopt", .type = type::text, .allowed = {"never", "tagged", "matching"}, .help = "adopt, for this kind alone.", .example = "tagged"},
+    {.in = configuration, .path = "rules.*.orphans", .type = type::text, .allowed = {"keep", "mark", "delete"}, .help = "What becomes of an object of weir's that its source no longer has.", .example = "mark"},
+    {.in = configuration, .path = "rules.*.grace", .type = type::duration, .min = 0, .max = 3650 * day, .help = "So long it must have been gone before anything is done about it.", .example = "7d"},
+    {.in = configuration, .path = "rules.*.max_deletes", .type = type::integer_or_map, .min = 0, .max = 1e9,
+     .help = "max_deletes, for this kind alone; marking counts as deleting.", .example = "{count: 10, percent: 20}"},
+    {.in = configuration, .path = "rules.*.max_deletes.count", .type = type::integer, .min = 0, .max = 1e9, .help = "So many objects of the kind.", .example = "10"},
+    {.in = configuration, .path = "rules.*.max_deletes.percent", .type = type::integer, .min = 0, .max = 100, .help = "Percent of what is weir's there.", .example = "20"},
 
     {.in = configuration, .path = "log", .type = type::map, .help = "Where the log goes, and in which form."},
     {.in = configuration, .path = "log.level", .type = type::text, .default_value = "info", .allowed = {"trace", "debug", "info", "warn", "error", "off"}, .help = "The least that is logged; --log-level wins."},
@@ -320,6 +355,8 @@ std::string_view describe(type t) {
       return "a list of paths";
     case type::name_list:
       return "a list of names";
+    case type::word_list:
+      return "a list of names, patterns or numbers";
     case type::boolean:
       return "true or false";
     case type::integer:

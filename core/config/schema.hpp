@@ -23,11 +23,12 @@ enum class type {
   url_list,
   path_list,
   name_list,
+  word_list,  // names, patterns, numbers: whatever is one word, as text
   boolean,
   integer,
   number,
   range,           // a number, or [low, high]
-  duration,        // "500ms", "30s", "5m", "1h"; a plain number is seconds
+  duration,        // "500ms", "30s", "5m", "1h", "7d"; a plain number is seconds
   integer_or_map,  // an integer, or the children in the table
   fingerprint,     // 32 bytes in hexadecimal, with or without colons
   inline_secret,   // refused, unless allow_inline_secrets says otherwise

@@ -180,8 +180,8 @@ std::string describe(yaml::node const& n) {
 }
 
 std::optional<double> parse_duration(std::string_view text) {
-  static constexpr std::array<std::pair<std::string_view, double>, 5> units{
-      {{"ms", 1}, {"min", 60'000}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}}};
+  static constexpr std::array<std::pair<std::string_view, double>, 6> units{
+      {{"ms", 1}, {"min", 60'000}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};
   double factor = 1000;
   for (auto const& [unit, value] : units) {
     if (!text.ends_with(unit)) continue;
@@ -374,6 +374,22 @@ bool valid_header(std::string_view name) {
   return !name.empty() && all(name, [](char c) {
     return letter(c) || digit(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
   });
+}
+
+bool valid_kind(std::string_view text) {
+  auto const dot = text.find('.');
+  auto const word = [](char c) { return digit(c) || c == '_' || (c >= 'a' && c <= 'z'); };
+  return dot != text.npos && all(text.substr(0, dot), word) && all(text.substr(dot + 1), word);
+}
+
+bool valid_vmids(std::string_view text) {
+  auto const dash = text.find('-');
+  auto const number = [](std::string_view t) {
+    long long value = 0;
+    return all(t, digit) && t.size() <= 9 && to_integer(t, 10, value) ? value : 0;
+  };
+  auto const first = number(text.substr(0, dash));
+  return first > 0 && (dash == text.npos || number(text.substr(dash + 1)) >= first);
 }
 
 base::result<std::filesystem::path> resolve_path(std::string_view text, std::filesystem::path const& base,

@@ -26,7 +26,7 @@ scalar resolve(yaml::node const& n);
 // "the number 500", "the text 'abc'", "a list".
 std::string describe(yaml::node const& n);
 
-// "500ms", "30s", "5m", "1h", "1.5" (seconds) as milliseconds.
+// "500ms", "30s", "5m", "1h", "7d", "1.5" (seconds) as milliseconds.
 std::optional<double> parse_duration(std::string_view text);
 std::string format_duration(double milliseconds);
 std::string plain_number(double value);  // "10", "0.5": no exponent, no zeros at the end
@@ -55,6 +55,8 @@ bool valid_token_id(std::string_view text);    // user@realm!name
 bool valid_username(std::string_view text);    // user@realm
 bool looks_like_token(std::string_view text);  // a secret where a name should stand
 bool valid_header(std::string_view name);      // RFC 9110: a token
+bool valid_kind(std::string_view text);        // a content type: [a-z0-9_]+.[a-z0-9_]+
+bool valid_vmids(std::string_view text);       // "100", "100-199": from 1 to 999999999
 
 // `~` and relative paths, resolved at `base`; fails for "~user" and for "~" without HOME.
 base::result<std::filesystem::path> resolve_path(std::string_view text, std::filesystem::path const& base,

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "core/base/text.hpp"
+#include "core/engine/policy.hpp"
 #include "core/engine/session.hpp"
 #include "core/engine/stage_services.hpp"
 #include "core/http/io_thread.hpp"
@@ -244,6 +245,7 @@ bool runner::connect() {
   how.adopt_only = options_.adopt_only;
   how.run_id = report_.run_id;
   how.dry = options_.dry;
+  how.remembered_in = options_.state_from;
   how.stop = [this] { return why_stop(); };
   how.moved = [this](progress const& now) { tell_(&observer::moved, now); };
   how.planned = [this](job_report const& j) { tell_(&observer::planned, j); };
@@ -293,6 +295,10 @@ void runner::register_kinds() {
     for (auto& k : *parsed)
       if (auto added = kinds_.add(std::move(k), whose); !added) unusable_[stage.id] = added.error();
   }
+  // Whoever prepared the run has looked at them; what is wrong all the same is not passed over.
+  for (auto const& p : apply_rules(settings_, kinds_, false))
+    report_.notices.push_back(
+        {base::log::level::error, "", "", (p.location.empty() ? "" : p.location + ": ") + p.what, p.hint});
   for (auto const& e : options_.refused) report_.notices.push_back({base::log::level::error, "", "", e.what, e.hint});
 }
 
