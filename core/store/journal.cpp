@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr std::int64_t application_id = 0x77656972;  // "weir"
-constexpr std::int64_t schema_version = 2;
+constexpr std::int64_t schema_version = 3;
 // Up to here the whole file is checked on opening (some 10 ms); beyond, damage is found where it is met.
 constexpr std::uintmax_t checked_on_opening = std::uintmax_t{8} << 20;
 constexpr off_t smallest_page = 512;
@@ -115,6 +115,32 @@ CREATE TABLE plugin_state (
   value BLOB NOT NULL,
   PRIMARY KEY (netbox, source, stage, key)
 ) STRICT, WITHOUT ROWID;
+)";
+
+// What version 3 added. known_…: what is remembered once the object is done, NULL from then on. A kind's objects of one
+// NetBox are a place, so that a row does not repeat their names.
+constexpr char schema_3[] = R"(
+ALTER TABLE objects ADD COLUMN held TEXT NOT NULL DEFAULT '';
+ALTER TABLE objects ADD COLUMN written TEXT NOT NULL DEFAULT '';
+ALTER TABLE objects ADD COLUMN known_key TEXT;
+ALTER TABLE objects ADD COLUMN known_applied TEXT;
+ALTER TABLE objects ADD COLUMN known_gone INTEGER;
+ALTER TABLE objects ADD COLUMN known_before TEXT NOT NULL DEFAULT '';
+CREATE TABLE places (
+  number INTEGER PRIMARY KEY,
+  netbox TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  UNIQUE (netbox, kind)
+) STRICT;
+CREATE TABLE known (
+  place INTEGER NOT NULL REFERENCES places (number) ON DELETE CASCADE,
+  id INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  applied TEXT NOT NULL,
+  gone INTEGER,
+  PRIMARY KEY (place, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX known_by_key ON known (place, key);
 )";
 
 constexpr std::array<std::string_view, 7> run_states{"running", "done",        "partly", "failed",
@@ -309,6 +335,7 @@ void create(fs::path const& file, journal_options const& options) {
       db.exec("BEGIN IMMEDIATE");
       db.exec(schema);
       db.exec(schema_2);
+      db.exec(schema_3);
       db.exec("PRAGMA application_id = " + std::to_string(application_id));
       db.exec("PRAGMA user_version = " + std::to_string(schema_version));
       db.exec("COMMIT");
@@ -416,6 +443,39 @@ struct journal::state {
   std::unique_ptr<SQLite::Database> const db;
   std::unordered_map<char const*, SQLite::Statement> statements;  // by their text's address: one per place of use
 
+  // An older weir's journal that is only read lacks what came later.
+  std::int64_t version() { return number_of(*db, "PRAGMA user_version"); }
+
+  std::optional<std::int64_t> place(std::string_view normalised, std::string_view kind) {
+    query found(prepared("SELECT number FROM places WHERE netbox = ? AND kind = ?"), normalised, kind);
+    if (!found.next()) return {};
+    return found.row().integer();
+  }
+  // Inside of a transaction.
+  std::int64_t make_place(std::string_view normalised, std::string_view kind) {
+    if (auto const there = place(normalised, kind)) return *there;
+    query(prepared("INSERT INTO places (netbox, kind) VALUES (?, ?)"), normalised, kind).run();
+    return sqlite3_last_insert_rowid(db->getHandle());
+  }
+  // For reading: the same few are asked for a hundred thousand times.
+  std::optional<std::int64_t> place_to_read(std::string_view url, std::string_view kind) {
+    if (last_place && last_url == url && last_kind == kind) return last_place;
+    if (version() < 3) return {};
+    last_place = place(normalised_url(url), kind);
+    last_url = url;
+    last_kind = kind;
+    return last_place;
+  }
+  std::string last_url, last_kind;
+  std::optional<std::int64_t> last_place;
+
+  void put_known(std::int64_t of, std::uint64_t id, known_record const& r) {
+    query(prepared("INSERT INTO known (place, id, key, applied, gone) VALUES (?, ?, ?, ?, ?) ON CONFLICT (place, id) "
+                   "DO UPDATE SET key = excluded.key, applied = excluded.applied, gone = excluded.gone"),
+          of, id, r.key, r.applied, r.gone_since)
+        .run();
+  }
+
   SQLite::Statement& prepared(char const* sql) {
     auto const found = statements.find(sql);
     return found != statements.end() ? found->second
@@ -424,7 +484,7 @@ struct journal::state {
 
   // `body` with the database to itself; `tried` completes "cannot …".
   template <class Body>
-  auto attempt(std::string const& tried, Body&& body) -> base::result<decltype(body())> {
+  auto attempt(std::string_view tried, Body&& body) -> base::result<decltype(body())> {
     std::lock_guard const lock(mutex);
     // Not sqlite3_system_errno(): a failed COMMIT does not set it, and an old one stays.
     errno = 0;
@@ -438,7 +498,7 @@ struct journal::state {
     } catch (refusal& r) {
       return std::move(r.why);
     } catch (SQLite::Exception const& e) {
-      return explain(file.string(), tried, e, errno);
+      return explain(file.string(), std::string(tried), e, errno);
     }
   }
 
@@ -522,6 +582,36 @@ struct journal::state {
       b.reason = r.text();
     }
     return out;
+  }
+
+  // Remembers what is done of a batch.
+  void learn(std::int64_t run, std::uint64_t number, batch_state became) {
+    std::string netbox, kind;
+    {
+      query found(prepared("SELECT r.netbox, b.kind FROM runs r JOIN batches b ON b.run = r.number WHERE r.number = ? "
+                           "AND b.number = ?"),
+                  run, number);
+      if (!found.next()) return;
+      auto r = found.row();
+      netbox = r.text();
+      kind = r.text();
+    }
+    auto const of = make_place(netbox, kind);
+    query(prepared("INSERT INTO known (place, id, key, applied, gone) SELECT ?, netbox_id, known_key, known_applied, "
+                   "known_gone FROM objects WHERE run = ? AND batch = ? AND coalesce(state, ?) = 'done' AND "
+                   "action <> 'delete' AND netbox_id <> 0 AND known_key IS NOT NULL AND known_applied <> '' "
+                   "ON CONFLICT (place, id) DO UPDATE SET key = excluded.key, applied = excluded.applied, "
+                   "gone = excluded.gone"),
+          of, run, number, became)
+        .run();
+    query(prepared("DELETE FROM known WHERE place = ? AND id IN (SELECT netbox_id FROM objects WHERE run = ? AND "
+                   "batch = ? AND coalesce(state, ?) = 'done' AND (action = 'delete' OR known_applied = ''))"),
+          of, run, number, became)
+        .run();
+    query(prepared("UPDATE objects SET known_key = NULL, known_applied = NULL, known_gone = NULL WHERE run = ? AND "
+                   "batch = ? AND coalesce(state, ?) = 'done' AND netbox_id <> 0 AND known_key IS NOT NULL"),
+          run, number, became)
+        .run();
   }
 
   void insert(std::int64_t run, batch_record const& b, batch_state as) {
@@ -609,8 +699,9 @@ base::result<std::unique_ptr<journal>> journal::open(fs::path const& given, jour
                           "set state_dir to a folder on a local disk");
       // What cannot be written is known before the run begins, and not by its first batch.
       db->exec("BEGIN IMMEDIATE");
-      if (number_of(*db, "PRAGMA user_version") < schema_version) {
-        db->exec(schema_2);
+      if (auto const found = number_of(*db, "PRAGMA user_version"); found < schema_version) {
+        if (found < 2) db->exec(schema_2);
+        db->exec(schema_3);
         db->exec("PRAGMA user_version = " + std::to_string(schema_version));
       }
       db->exec("COMMIT");
@@ -680,11 +771,16 @@ base::result<void> journal::add_batch(batch_record const& b, std::vector<object_
     auto const run = s.run_number(b.run);
     s.insert(run, b, b.state);
     auto& statement = s.prepared(
-        "INSERT INTO objects (run, batch, position, action, label, key, netbox_id, reason, state) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(nullif(?, 'pending'), ?))");
-    for (auto const& o : objects)
-      query(statement, run, b.number, o.position, o.action, o.label, o.key, o.netbox_id, o.reason, o.state, b.state)
+        "INSERT INTO objects (run, batch, position, action, label, key, netbox_id, reason, state, held, written, "
+        "known_before, known_key, known_applied, known_gone) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(nullif(?, 'pending'), ?), ?, ?, ?, ?, ?, ?)");
+    for (auto const& o : objects) {
+      std::optional<std::string_view> key, applied;
+      if (o.known) key = o.known->key, applied = o.known->applied;
+      query(statement, run, b.number, o.position, o.action, o.label, o.key, o.netbox_id, o.reason, o.state, b.state,
+            o.before, o.after, o.known_before, key, applied, o.known ? o.known->gone_since : std::nullopt)
           .run();
+    }
   });
 }
 
@@ -725,6 +821,7 @@ base::result<void> journal::batch_ended(std::string_view run, std::uint64_t numb
     for (auto const& o : objects)
       if (query(statement, o.state, became, o.reason, o.netbox_id, of, number, o.position).run() != 1)
         throw refusal{s.absent("object " + std::to_string(o.position) + " in " + batch_of(run, number))};
+    s.learn(of, number, became);
   });
 }
 
@@ -833,13 +930,19 @@ base::result<std::vector<object_record>> journal::objects(std::string_view run, 
     query whole(s.prepared("SELECT state FROM batches WHERE run = ? AND number = ?"), of, batch);
     if (!whole.next()) throw refusal{s.absent(batch_of(run, batch))};
     auto const shared = whole.row().text();
-    query rows(s.prepared("SELECT position, action, label, key, netbox_id, coalesce(state, ?), reason FROM objects "
-                          "WHERE run = ? AND batch = ? ORDER BY position"),
+    bool const older = s.version() < 3;
+    query rows(older ? s.prepared("SELECT position, action, label, key, netbox_id, coalesce(state, ?), reason, '', '', "
+                                  "'' FROM objects WHERE run = ? AND batch = ? ORDER BY position")
+                     : s.prepared("SELECT position, action, label, key, netbox_id, coalesce(state, ?), reason, held, "
+                                  "written, known_before FROM objects WHERE run = ? AND batch = ? ORDER BY position"),
                shared, of, batch);
     std::vector<object_record> out;
     while (rows.next()) {
       auto r = rows.row();
-      out.push_back(object_of(r));
+      auto& o = out.emplace_back(object_of(r));
+      o.before = r.text();
+      o.after = r.text();
+      o.known_before = r.text();
     }
     return out;
   });
@@ -870,6 +973,52 @@ base::result<std::vector<run_record>> journal::unfinished(std::string_view netbo
                           "WHERE netbox = ? AND state IN ('running', 'stopped', 'interrupted') ORDER BY number DESC"),
                normalised_url(netbox_url));
     return s.runs(rows);
+  });
+}
+
+base::result<std::optional<known_record>> journal::known(std::string_view netbox_url, std::string_view kind,
+                                                         std::uint64_t id) const {
+  auto& s = *state_;
+  return s.attempt("read what is remembered of an object", [&]() -> std::optional<known_record> {
+    auto const of = s.place_to_read(netbox_url, kind);
+    if (!of) return {};
+    query found(s.prepared("SELECT key, applied, gone FROM known WHERE place = ? AND id = ?"), *of, id);
+    if (!found.next()) return {};
+    auto r = found.row();
+    known_record out;
+    out.key = r.text();
+    out.applied = r.text();
+    out.gone_since = r.maybe_time();
+    return out;
+  });
+}
+
+base::result<std::optional<std::uint64_t>> journal::known_by_key(std::string_view netbox_url, std::string_view kind,
+                                                                 std::string_view key) const {
+  auto& s = *state_;
+  return s.attempt("read whose a key was", [&]() -> std::optional<std::uint64_t> {
+    auto const of = s.place_to_read(netbox_url, kind);
+    if (!of) return {};
+    query found(s.prepared("SELECT id FROM known WHERE place = ? AND key = ? ORDER BY id DESC LIMIT 1"), *of, key);
+    if (!found.next()) return {};
+    return found.row().natural();
+  });
+}
+
+base::result<void> journal::put_known(std::string_view netbox_url, std::vector<known_change> const& changes) {
+  auto& s = *state_;
+  if (changes.empty()) return {};
+  return s.change("put_known", "remember what NetBox's objects were like", [&] {
+    auto const netbox = normalised_url(netbox_url);
+    std::map<std::string, std::int64_t> places;
+    for (auto const& c : changes) {
+      auto [at, fresh] = places.try_emplace(c.kind);
+      if (fresh) at->second = s.make_place(netbox, c.kind);
+      if (c.now)
+        s.put_known(at->second, c.id, *c.now);
+      else
+        query(s.prepared("DELETE FROM known WHERE place = ? AND id = ?"), at->second, c.id).run();
+    }
   });
 }
 
@@ -905,8 +1054,7 @@ base::result<std::map<std::string, std::string>> journal::plugin_state(std::stri
   auto& s = *state_;
   return s.attempt("read what stage " + std::string(stage) + " keeps", [&] {
     std::map<std::string, std::string> out;
-    // An older weir's journal that is only read.
-    if (number_of(*s.db, "PRAGMA user_version") < schema_version) return out;
+    if (s.version() < 2) return out;
     query rows(s.prepared("SELECT key, value FROM plugin_state WHERE netbox = ? AND source = ? AND stage = ?"),
                normalised_url(netbox_url), source, stage);
     while (rows.next()) {

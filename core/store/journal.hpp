@@ -67,6 +67,13 @@ struct stage_record {
   std::string reason;
 };
 
+// What is remembered of an object of NetBox's between runs; see engine::memory.
+struct known_record {
+  std::string key;      // its natural key's text when it was last seen
+  std::string applied;  // JSON: field ► value as it was last written
+  std::optional<instant> gone_since = {};
+};
+
 // What one object of a batch is, and what became of it.
 struct object_record {
   std::size_t position = 0;     // in the request's list
@@ -79,13 +86,10 @@ struct object_record {
   // JSON objects, NetBox's own ids in references: what was sent (creates, updates), and what NetBox held before in the
   // same members (updates) or altogether (deletes). Empty: not kept (an older journal). What undo is made of.
   std::string before = {}, after = {};
-};
-
-// What is remembered of an object of NetBox's between runs; see engine::memory.
-struct known_record {
-  std::string key;      // its natural key's text when it was last seen
-  std::string applied;  // JSON: field ► value as it was last written
-  std::optional<instant> gone_since;
+  // What is remembered of the object from the moment on that NetBox has the change; with an empty `applied` nothing is.
+  // Absent: that does not change (what is deleted is always forgotten). Not read back: it has become a known_record.
+  std::optional<known_record> known = {};
+  std::string known_before = {};  // what was remembered before; whoever writes it reads it
 };
 
 struct failed_object {
@@ -139,6 +143,7 @@ class journal {
   base::result<void> batch_sent(std::string_view run, std::uint64_t number, instant now);          // one more attempt
   // `objects`: what became of each that is listed, by position (state, reason, netbox_id unless 0); those not listed
   // take the batch's state, also when it changes later, and keep their ids. May be called again (unknown, then done).
+  // What is done by then is remembered as its object_record::known says, in the same transaction.
   base::result<void> batch_ended(std::string_view run, std::uint64_t number, batch_state state, std::string_view reason,
                                  std::vector<object_record> const& objects, instant now);
   // Changes that never came into a batch: one row with a count and no objects, state deferred.
@@ -165,6 +170,7 @@ class journal {
   // --- what is remembered of NetBox's objects, by kind ("dcim.device") and id
   base::result<std::optional<known_record>> known(std::string_view netbox_url, std::string_view kind,
                                                   std::uint64_t id) const;
+  // The newest, if several had the key.
   base::result<std::optional<std::uint64_t>> known_by_key(std::string_view netbox_url, std::string_view kind,
                                                           std::string_view key) const;
   struct known_change {

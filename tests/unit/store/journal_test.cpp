@@ -377,30 +377,56 @@ TEST(journal, keeps_what_stages_note) {
   EXPECT_EQ(*j->plugin_state(netbox, "a", "pools"), (kept{{"cursor", "6"}}));
 }
 
-// As the first weir wrote it.
-TEST(journal, takes_over_version_1) {
+// As earlier weirs wrote it: what they lack is not there, and can be written from now on.
+void takes_over(int version) {
   folder f;
   {
     auto const j = opened(f.journal());
     ASSERT_TRUE(ok(j->begin_run(run("aaaaaaaa"))));
+    ASSERT_TRUE(ok(j->add_batch(batch("aaaaaaaa", 1), objects(2))));
+    ASSERT_TRUE(ok(j->put_plugin_state(netbox, "a", "pools", {{"cursor", "4"}})));
   }
   {
     SQLite::Database db(f.journal().string(), SQLite::OPEN_READWRITE);
-    db.exec("DROP TABLE plugin_state; PRAGMA user_version = 1");
+    for (auto const* column : {"held", "written", "known_key", "known_applied", "known_gone", "known_before"})
+      db.exec(std::string("ALTER TABLE objects DROP COLUMN ") + column);
+    db.exec("DROP TABLE known; DROP TABLE places; PRAGMA user_version = 2");
+    if (version == 1) db.exec("DROP TABLE plugin_state; PRAGMA user_version = 1");
   }
+  bool const has_notes = version > 1;
   {
     journal_options options;
     options.read_only = true;
     auto const reading = journal::open(f.journal(), options);
     ASSERT_TRUE(reading) << reading.error().text();
     EXPECT_EQ((*reading)->runs(10)->size(), 1u);
-    EXPECT_TRUE((*reading)->plugin_state(netbox, "a", "pools")->empty());
+    EXPECT_EQ((*reading)->plugin_state(netbox, "a", "pools")->size(), has_notes ? 1u : 0u);
+    auto const there = (*reading)->objects("aaaaaaaa", 1);
+    ASSERT_TRUE(ok(there));
+    ASSERT_EQ(there->size(), 2u);
+    EXPECT_EQ(there->at(1).label, "vm-1");
+    EXPECT_EQ(there->at(1).after, "");
+    auto const known = (*reading)->known(netbox, "dcim.device", 1);
+    ASSERT_TRUE(ok(known));
+    EXPECT_FALSE(*known);
+    EXPECT_FALSE((*reading)->known_by_key(netbox, "dcim.device", "[]").value());
   }
   auto const j = opened(f.journal());
   EXPECT_EQ(j->runs(10)->size(), 1u);
+  EXPECT_EQ(j->plugin_state(netbox, "a", "pools")->size(), has_notes ? 1u : 0u);
   ASSERT_TRUE(ok(j->put_plugin_state(netbox, "a", "pools", {{"cursor", "5"}})));
   EXPECT_EQ(j->plugin_state(netbox, "a", "pools")->at("cursor"), "5");
+  EXPECT_EQ(j->objects("aaaaaaaa", 1)->at(1).key, R"({"name":"vm-1"})");
+  auto later = objects(1);
+  later[0].after = R"({"name":"vm-0"})";
+  ASSERT_TRUE(ok(j->add_batch(batch("aaaaaaaa", 2, 1), later)));
+  EXPECT_EQ(j->objects("aaaaaaaa", 2)->at(0).after, later[0].after);
+  ASSERT_TRUE(ok(j->put_known(netbox, {{"dcim.device", 1, known_record{"k", "{}"}}})));
+  EXPECT_EQ(j->known(netbox, "dcim.device", 1).value()->key, "k");
 }
+
+TEST(journal, takes_over_version_1) { takes_over(1); }
+TEST(journal, takes_over_version_2) { takes_over(2); }
 
 TEST(journal, watch_sees_each_step_and_may_throw) {
   folder f;
