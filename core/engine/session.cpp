@@ -42,7 +42,56 @@ session::session(netbox::client& nb, netbox::registry const& kinds, store::journ
       journal_(journal),
       options_(std::move(options)),
       world_(kinds),
-      memory_(std::make_unique<no_memory>()) {}
+      memory_(std::make_unique<no_memory>()) {
+  auto const* from = journal_ ? journal_ : options_.remembered_in;
+  if (!from) return;
+  auto kept = std::make_unique<journal_memory>(*from, options_.dry ? nullptr : journal_, netbox_.url());
+  kept_ = kept.get();
+  memory_ = std::move(kept);
+}
+
+bool session::keep_notes(job_report& r, report& into) {
+  auto const ok = kept_ ? kept_->flush() : base::result<void>{};
+  if (ok) return true;
+  if (options_.dry) {  // then the plan is the careful one
+    into.notices.push_back({base::log::level::warning, r.source, r.stage, ok.error().what, ok.error().hint});
+    return true;
+  }
+  r.status = job_status::stopped;
+  r.reason = ok.error();
+  if (!into.fatal) into.fatal = ok.error();
+  return false;
+}
+
+base::result<std::vector<store::object_record>> session::recorded(write_request const& request,
+                                                                  std::string const& lane) {
+  std::unordered_map<std::uint64_t, std::string> whole;
+  if (request.verb == method::del) {
+    std::vector<std::uint64_t> ids;
+    for (auto const* c : request.items)
+      if (auto const real = world_.real(c->object)) ids.push_back(*real);
+    auto const read = netbox_.read_ids(*request.kind, ids, {}, lane, [&](json const& object) {
+      whole[object.at("id").get<std::uint64_t>()] = object.dump(-1, ' ', false, json::error_handler_t::replace);
+    });
+    if (!read) {
+      auto const code = read.error().code;
+      if (code == base::error_code::stopped || code == base::error_code::interrupted ||
+          code == base::error_code::unreachable || code == base::error_code::credentials)
+        return read.error();
+      base::log::warning("what is deleted cannot be read beforehand, and not be undone: " + read.error().what,
+                         {{"stage", lane}, {"kind", request.kind->name}});
+    }
+  }
+  std::vector<store::object_record> out;
+  out.reserve(request.items.size());
+  for (auto const* c : request.items) {
+    auto o = record_of(world_, *memory_, *c);
+    o.position = out.size();
+    if (auto const found = whole.find(o.netbox_id); found != whole.end()) o.before = std::move(found->second);
+    out.push_back(std::move(o));
+  }
+  return out;
+}
 
 base::result<void> session::read_table(netbox::kind const& k, std::set<std::string> const& fields,
                                        std::string const& lane) {
@@ -122,7 +171,7 @@ void session::process(collected what, job_report& r, report& into) {
 
 void session::perform(job_report& r, report& into) {
   if (options_.planned) options_.planned(r);
-  if (!options_.dry) carry_out(r, into);
+  if (keep_notes(r, into) && !options_.dry) carry_out(r, into);
   count(r, into);
 }
 
@@ -213,24 +262,24 @@ void session::carry_out(job_report& r, report& into) {
     b.marker = request.marker;
     b.objects = request.items.size();
     b.created = on.wall_now();
-    std::vector<store::object_record> objects;
-    for (auto const* c : request.items) {
-      store::object_record o;
-      o.position = objects.size();
-      o.action = std::string(name(c->what));
-      o.label = c->label;
-      o.key = c->key;
-      if (c->what != action::create) o.netbox_id = world_.real(c->object).value_or(0);
-      objects.push_back(std::move(o));
+    http::answer not_sent;
+    not_sent.reply.error = http::failure::cancelled;
+    auto const objects = recorded(request, r.stage);
+    if (!objects) {
+      auto why = objects.error();
+      if (why.code == base::error_code::unreachable) why.code = base::error_code::stopped;
+      not_sent.reply.error_text = "not sent: " + why.what;
+      machine.abandon(std::move(why));
+      machine.answered(request.number, not_sent);
+      if (auto ok = journal_->add_deferred(b); !ok) journal_failed(ok.error());
+      return;
     }
     ++into.batches;
     if (options_.wrote) {
       under_way[b.number] = {b.source, b.stage, b.kind, b.verb, b.number, b.objects, 0, "", "", milliseconds(0)};
       begun[b.number] = on.now();
     }
-    if (auto ok = journal_->add_batch(b, objects); !ok) {
-      http::answer not_sent;
-      not_sent.reply.error = http::failure::cancelled;
+    if (auto ok = journal_->add_batch(b, *objects); !ok) {
       not_sent.reply.error_text = "not sent: " + ok.error().what;
       journal_failed(ok.error());
       machine.answered(request.number, not_sent);

@@ -13,6 +13,7 @@
 #include "core/config/config.hpp"
 #include "core/engine/apply.hpp"
 #include "core/engine/collected.hpp"
+#include "core/engine/journal_memory.hpp"
 #include "core/engine/memory.hpp"
 #include "core/engine/report.hpp"
 #include "core/netbox/client.hpp"
@@ -27,6 +28,8 @@ struct session_options {
   bool adopt_only = false;                   // weir adopt
   std::string run_id;
   bool dry = false;
+  // A dry run's: what earlier runs remembered is read from it. May be null.
+  store::journal const* remembered_in = nullptr;
   std::function<std::optional<base::error>()> stop;  // why nothing more shall be sent, once there is a reason
   std::function<void(progress const&)> moved;        // may be empty, as the next
   std::function<void(job_report const&)> planned;
@@ -58,6 +61,10 @@ class session {
   base::result<void> read_tables(collected const& what, std::string const& lane);
   base::result<void> read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane);
   void carry_out(job_report& r, report& into);
+  // What was noted gets into the journal, before anything is written on top of it. False: it could not be.
+  bool keep_notes(job_report& r, report& into);
+  // The rows of a request's objects for the journal; what is deleted is read once more for that, whole.
+  base::result<std::vector<store::object_record>> recorded(write_request const& request, std::string const& lane);
   void count(job_report& r, report& into);  // what the plans, and their carrying out, came to
   base::result<std::size_t> settle_run(std::string const& earlier_run);
   base::result<std::vector<netbox::client::logged_change>> logged(std::string const& marker,
@@ -76,6 +83,7 @@ class session {
   session_options options_;
   world world_;
   std::unique_ptr<memory> memory_;
+  journal_memory* kept_ = nullptr;  // the same, if it is the journal's
   std::uint64_t next_batch_ = 1;
 };
 

@@ -364,7 +364,8 @@ TEST(journal, keeps_what_stages_note) {
   {
     auto const j = opened(f.journal());
     EXPECT_TRUE(j->plugin_state(netbox, "a", "pools")->empty());
-    ASSERT_TRUE(ok(j->put_plugin_state(netbox, "a", "pools", {{"cursor", "5"}, {"raw", bytes}, {"gone", std::nullopt}})));
+    ASSERT_TRUE(
+        ok(j->put_plugin_state(netbox, "a", "pools", {{"cursor", "5"}, {"raw", bytes}, {"gone", std::nullopt}})));
     ASSERT_TRUE(ok(j->put_plugin_state(netbox, "b", "pools", {{"cursor", "7"}})));
   }
   auto const j = opened(f.journal());

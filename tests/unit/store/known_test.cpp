@@ -7,7 +7,9 @@ using namespace store_test;
 
 constexpr auto vms = "virtualization.virtualmachine", devices = "dcim.device";
 
-known_record remembered(std::string const& key, std::string const& applied = R"({"name":"a"})") { return {key, applied}; }
+known_record remembered(std::string const& key, std::string const& applied = R"({"name":"a"})") {
+  return {key, applied};
+}
 
 // "key applied gone", or "-".
 std::string known(journal const& j, std::uint64_t id, std::string const& kind = vms, std::string const& url = netbox) {
@@ -77,8 +79,8 @@ TEST_F(with_run, the_newest_had_a_key_last) {
 }
 
 TEST_F(with_run, forgets_one_and_keeps_the_others) {
-  ASSERT_TRUE(ok(j->put_known(
-      netbox, {{vms, 1, remembered("a")}, {devices, 1, remembered("b")}, {vms, 2, remembered("c")}})));
+  ASSERT_TRUE(
+      ok(j->put_known(netbox, {{vms, 1, remembered("a")}, {devices, 1, remembered("b")}, {vms, 2, remembered("c")}})));
   ASSERT_TRUE(ok(j->put_known(netbox, {{vms, 1, {}}, {vms, 99, {}}})));
   EXPECT_EQ(known(*j, 1), "-");
   EXPECT_NE(known(*j, 1, devices), "-");
@@ -127,8 +129,7 @@ TEST_F(with_run, updates_replace_forget_or_leave_alone) {
   changed[3].known = remembered("k4", R"({"name":"refused"})");
   changed[0].known->gone_since = at(9);
   ASSERT_TRUE(ok(j->add_batch(batch("aaaaaaaa", 1, 4), changed)));
-  ASSERT_TRUE(
-      ok(j->batch_ended("aaaaaaaa", 1, batch_state::done, "", {became(3, batch_state::failed)}, at(3))));
+  ASSERT_TRUE(ok(j->batch_ended("aaaaaaaa", 1, batch_state::done, "", {became(3, batch_state::failed)}, at(3))));
   EXPECT_EQ(known(*j, 1), "k1 {\"name\":\"b\"} 1800000009000");
   EXPECT_EQ(known(*j, 2), "-");
   EXPECT_EQ(known(*j, 3), "k3 {\"name\":\"a\"}");
@@ -142,8 +143,7 @@ TEST_F(with_run, what_is_deleted_is_forgotten) {
   for (std::size_t i = 0; i < 2; ++i) gone[i].action = "delete", gone[i].netbox_id = i + 1;
   ASSERT_TRUE(ok(j->add_batch(batch("aaaaaaaa", 1), gone)));
   EXPECT_NE(known(*j, 1), "-");
-  ASSERT_TRUE(
-      ok(j->batch_ended("aaaaaaaa", 1, batch_state::failed, "", {became(0, batch_state::done, 1)}, at(3))));
+  ASSERT_TRUE(ok(j->batch_ended("aaaaaaaa", 1, batch_state::failed, "", {became(0, batch_state::done, 1)}, at(3))));
   EXPECT_EQ(known(*j, 1), "-");
   EXPECT_NE(known(*j, 2), "-") << "NetBox refused that one";
 }
