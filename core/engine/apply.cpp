@@ -40,6 +40,20 @@ apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options)
     total_objects_ += changes.size();
     steps_.push_back(std::move(s));
   };
+  // What is undone goes back step by step through what NetBox has accepted once: the plans are in that order.
+  auto const undoes = [](std::vector<change> const& changes) {
+    return !changes.empty() && changes.front().why == reason::undone;
+  };
+  if (std::any_of(plans.begin(), plans.end(), [&](kind_plan const& p) {
+        return undoes(p.updates) || undoes(p.creates) || undoes(p.deletes);
+      })) {
+    for (auto const& p : plans) {
+      add_step(action::update, p.kind, p.updates);
+      add_step(action::create, p.kind, p.creates);
+      add_step(action::erase, p.kind, p.deletes);
+    }
+    return;
+  }
   std::vector<kind_plan const*> order;
   for (auto const& p : plans) order.push_back(&p);
   auto const rank = [&](kind_plan const* p) { return w.kinds().rank(*p->kind); };

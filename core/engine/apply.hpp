@@ -1,7 +1,8 @@
 // Carries out a stage's plan: lists, splits, look-ups. Pure: requests out, answers in; session.cpp does the waiting.
 //
 // Steps, each finished before the next begins: parents' updates and creates before their children's, then deletes,
-// children first. Updates come before creates of the same kind, so that a name that is given up can be taken.
+// children first. Updates come before creates of the same kind, so that a name that is given up can be taken. Plans of
+// an undo (reason::undone) are steps already, in their order.
 #pragma once
 #include <cstdint>
 #include <deque>

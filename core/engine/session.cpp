@@ -176,26 +176,28 @@ void session::perform(job_report& r, report& into) {
 }
 
 void session::count(job_report& r, report& into) {
+  std::map<netbox::kind const*, counts> of_kind;  // a kind may have several plans
   for (auto& p : r.plans) {
     auto& c = r.kinds[p.kind->name];
-    c.seen = p.seen;
-    c.unchanged = p.unchanged;
-    c.kept = p.kept.size();
-    c.skipped = p.skipped.size();
+    c.seen += p.seen;
+    c.unchanged += p.unchanged;
+    c.kept += p.kept.size();
+    c.skipped += p.skipped.size();
     c.failed += p.failures.size();
     if (options_.dry) {
-      c.created = p.creates.size();
-      c.updated = p.updates.size();
-      c.deleted = p.deletes.size();
+      c.created += p.creates.size();
+      c.updated += p.updates.size();
+      c.deleted += p.deletes.size();
     }
     for (auto& f : p.failures) into.failures.push_back(f);
-    if (!p.kind->supporting) r.total += c;
+    if (!p.kind->supporting) of_kind[p.kind] = c;
     if (!p.skipped.empty())
       into.notices.push_back({base::log::level::info, r.source, r.stage,
                               std::to_string(p.skipped.size()) + " " + p.kind->title +
                                   "s belong to guests that NetBox does not know, e.g. " + p.skipped.front(),
                               ""});
   }
+  for (auto const& [kind, c] : of_kind) r.total += c;
   bool const deferred =
       std::any_of(r.kinds.begin(), r.kinds.end(), [](auto const& k) { return k.second.deferred > 0; });
   if (deferred && r.status == job_status::ok) r.status = job_status::stopped;
