@@ -619,11 +619,15 @@ base::result<void> record_end(store::journal& journal, report const& r, int exit
   auto const now = system_clock::now();
   if (auto ok = journal.end_run(r.run_id, state, exit_code, r.fatal ? r.fatal->what : "", summary_json, now); !ok)
     return ok;
-  // What earlier runs left is finished where this one has done all their stages.
+  // What earlier runs left is finished where this one has done all their stages. One that carried out a plan of its own
+  // has not looked at the sources.
+  auto const self = journal.find_run(r.run_id);
+  if (!self) return self.error();
+  bool const of_sources = self->command == "sync" || self->command == "resume";
   auto earlier = journal.unfinished(r.netbox_url);
   if (!earlier) return earlier.error();
   for (auto const& e : *earlier) {
-    if (e.id == r.run_id) continue;
+    if (e.id == r.run_id || !of_sources) continue;
     auto stages = journal.stages(e.id);
     if (!stages) return stages.error();
     bool const all = std::all_of(stages->begin(), stages->end(), [&](store::stage_record const& s) {
