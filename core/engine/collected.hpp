@@ -7,12 +7,13 @@
 
 #include "core/base/log.hpp"
 #include "core/base/result.hpp"
+#include "core/engine/packed.hpp"
 
 namespace weir::engine {
 
 struct desired {
-  std::string key;     // JSON object: the kind's key members
-  std::string fields;  // JSON object
+  packed key;     // JSON object: the kind's key members
+  packed fields;  // JSON object
 };
 
 struct notice {

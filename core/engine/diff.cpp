@@ -70,13 +70,14 @@ class differ {
       : world_(w), kind_(k), rules_(rules), memory_(known) {
     plan_.kind = &k;
   }
-  kind_plan go(std::vector<desired const*> const& wanted, std::vector<std::string> const& scopes);
+  kind_plan go(std::vector<desired> const& wanted, std::vector<std::string> const& scopes);
 
  private:
   void fail(std::string label, std::string message) {
     plan_.failures.push_back({rules_.source, rules_.stage, kind_.name, std::move(label), std::move(message)});
   }
   void look_at(desired const& d);
+  void sort_out();
   void want(candidate const& c, matcher& matches);
   // References in `fields` from key objects to logical ids. False: one is unknown, `missing` names its field.
   bool resolve(json& fields, std::string& missing, std::string& missing_key);
@@ -88,8 +89,7 @@ class differ {
   diff_rules const& rules_;
   memory& memory_;
   kind_plan plan_;
-  std::vector<candidate> candidates_;                          // in the order of their keys
-  std::unordered_map<std::string, desired const*> seen_keys_;  // key text
+  std::vector<candidate> candidates_;
   std::unordered_set<object_id> seen_;
   show_value const shown_ = [this](std::string const& field, json const& value) { return show(field, value); };
 };
@@ -133,7 +133,7 @@ void differ::update(object_id id, json const& wanted, json const& key, candidate
   if (known && !known->applied.empty()) last = json::parse(known->applied, nullptr, false);
   auto found = compare(kind_, r.fields(), wanted, key, last, shown_);
   for (auto& e : found.edits) {
-    e.label = c.label;
+    e.label = c.label(kind_);
     e.object = id;
     plan_.edits.push_back(std::move(e));
   }
@@ -147,8 +147,8 @@ void differ::update(object_id id, json const& wanted, json const& key, candidate
   out.what = action::update;
   out.kind = &kind_;
   out.object = id;
-  out.key = c.from->key;
-  out.label = c.label;
+  out.key = c.from->key.text();
+  out.label = c.label(kind_);
   out.why = how.why;
   out.detail = std::move(how.detail);
   out.body = std::move(found.body);
@@ -161,44 +161,55 @@ void differ::update(object_id id, json const& wanted, json const& key, candidate
 
 // What is wanted of the kind, before anything is compared: an object's match may depend on who else is wanted.
 void differ::look_at(desired const& d) {
-  json const emitted_key = json::parse(d.key);
-  json const fields = json::parse(d.fields);
-  candidate c;
-  c.from = &d;
-  static json const none = json::object();
-  auto const create = fields.find("$create");
-  for (json const* from : {&fields, &emitted_key, create == fields.end() ? &none : &*create}) {
-    if (!c.label.empty()) break;
-    json const& value = from->contains(kind_.label) ? from->at(kind_.label) : at(*from, kind_.label);
-    if (value.is_string()) c.label = value.get<std::string>();
-  }
-  if (c.label.empty()) c.label = d.key;
+  json const emitted_key = d.key.unpack();
+  candidate c{&d, {}};
   std::string missing;
-  auto const text = world_.key_text(kind_, emitted_key, &missing);
+  auto text = world_.key_text(kind_, emitted_key, &missing);
   if (!text) {
+    if (fields.contains("$keep")) return;  // then there is nothing of it to keep
     ++plan_.seen;
     if (kind_.skip_when_missing.contains(missing)) {
-      plan_.skipped.push_back(c.label);
+      plan_.skipped.push_back(c.label(kind_));
     } else {
-      fail(c.label,
+      fail(c.label(kind_),
            "its " + missing + " " + emitted_key.at(missing).dump() + " is not in NetBox and was not emitted before it");
     }
     return;
   }
-  if (auto const [it, first] = seen_keys_.emplace(*text, &d); !first) {
-    // The same look-up object (a tag, a role) may well be named by many.
-    if (kind_.default_rule == rule::on_create || it->second->fields == d.fields) return;
-    ++plan_.seen;
-    fail(c.label, "two different objects were emitted with the key " + d.key);
-    return;
-  }
-  c.key_text = *text;
+  c.key_text = std::move(*text);
   candidates_.push_back(std::move(c));
+}
+
+// One candidate for each key, in the order of the keys: the plan must not depend on the order in which a source
+// answers.
+void differ::sort_out() {
+  std::sort(candidates_.begin(), candidates_.end(), [](candidate const& a, candidate const& b) {
+    return std::tie(a.key_text, a.from) < std::tie(b.key_text, b.from);
+  });
+  auto kept = candidates_.begin();
+  for (auto from = candidates_.begin(); from != candidates_.end();) {
+    auto const to = std::find_if(from, candidates_.end(), [&](auto const& c) { return c.key_text != from->key_text; });
+    // The same look-up object (a tag, a role) may well be named by many. Of different ones the first by its text
+    // counts.
+    auto const first = std::min_element(from, to, [](candidate const& a, candidate const& b) {
+      return !(a.from->fields == b.from->fields) && a.from->fields.text() < b.from->fields.text();
+    });
+    for (auto it = from; it != to && kind_.default_rule != rule::on_create; ++it)
+      if (!(it->from->fields == first->from->fields)) {
+        ++plan_.seen;
+        fail(it->label(kind_), "two different objects were emitted with the key " + it->from->key.text());
+      }
+    auto chosen = std::move(*first);
+    *kept++ = std::move(chosen);
+    from = to;
+  }
+  candidates_.erase(kept, candidates_.end());
 }
 
 void differ::want(candidate const& c, matcher& matches) {
   auto const& d = *c.from;
-  json fields = netbox::normalise_desired(kind_, json::parse(d.fields));
+  auto const label = c.label(kind_);
+  json fields = netbox::normalise_desired(kind_, d.fields.unpack());
   json extra = json::object();
   if (fields.contains("$keep")) {
     if (auto const* r = world_.of(kind_).by_key(c.key_text)) seen_.insert(r->id);
@@ -220,9 +231,9 @@ void differ::want(candidate const& c, matcher& matches) {
   std::string missing, missing_key;
   if (!resolve(fields, missing, missing_key) || !resolve(extra, missing, missing_key)) {
     if (kind_.skip_when_missing.contains(missing))
-      plan_.skipped.push_back(c.label);
+      plan_.skipped.push_back(label);
     else
-      fail(c.label, "its " + missing + " " + missing_key + " is not in NetBox and was not emitted before it");
+      fail(label, "its " + missing + " " + missing_key + " is not in NetBox and was not emitted before it");
     return;
   }
   json whole = key;
@@ -230,7 +241,7 @@ void differ::want(candidate const& c, matcher& matches) {
   whole.merge_patch(fields);
 
   auto how = matches.match(c, whole);
-  if (how.refused) return fail(c.label, *how.refused);
+  if (how.refused) return fail(label, *how.refused);
   if (how.object != 0) {
     seen_.insert(how.object);
     return update(how.object, fields, key, c, std::move(how));
@@ -240,8 +251,8 @@ void differ::want(candidate const& c, matcher& matches) {
   out.what = action::create;
   out.kind = &kind_;
   out.object = world_.new_pending();
-  out.key = d.key;
-  out.label = c.label;
+  out.key = d.key.text();
+  out.label = label;
   out.fields = std::move(made.fields);
   out.body = std::move(made.body);
   out.applied = std::move(made.applied);
@@ -251,8 +262,10 @@ void differ::want(candidate const& c, matcher& matches) {
   plan_.creates.push_back(std::move(out));
 }
 
-kind_plan differ::go(std::vector<desired const*> const& wanted, std::vector<std::string> const& scopes) {
-  for (auto const* d : wanted) look_at(*d);
+kind_plan differ::go(std::vector<desired> const& wanted, std::vector<std::string> const& scopes) {
+  candidates_.reserve(wanted.size());
+  for (auto const& d : wanted) look_at(d);
+  sort_out();
   matcher matches(world_, kind_, rules_, memory_, candidates_);
   for (auto const& c : candidates_) want(c, matches);
   if (!scopes.empty() && !kind_.mark.empty()) {
@@ -286,7 +299,7 @@ std::set<std::string> fields_needed(netbox::kind const& k, std::vector<desired> 
     for (auto const& member : key) out.insert(netbox::kind::top(member));
   for (auto const& [field, list] : k.owned_tags) out.insert(netbox::kind::top(list));
   for (auto const& d : wanted) {
-    auto const fields = json::parse(d.fields);
+    auto const fields = d.fields.unpack();
     for (auto const& leaf : leaves(fields)) {
       if (leaf == "$create" || k.rule_of(leaf) == rule::on_create) continue;
       out.insert(netbox::kind::top(leaf));
@@ -312,16 +325,20 @@ std::set<std::string> kinds_needed(netbox::registry const& kinds, netbox::kind c
   return out;
 }
 
+std::string candidate::label(netbox::kind const& k) const {
+  json const key = from->key.unpack(), fields = from->fields.unpack();
+  static json const none = json::object();
+  auto const create = fields.find("$create");
+  for (json const* at_hand : {&fields, &key, create == fields.end() ? &none : &*create}) {
+    json const& value = at_hand->contains(k.label) ? at_hand->at(k.label) : at(*at_hand, k.label);
+    if (value.is_string() && !value.get_ref<std::string const&>().empty()) return value.get<std::string>();
+  }
+  return from->key.text();
+}
+
 kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted,
                std::vector<std::string> const& scopes, diff_rules const& rules, memory& known) {
-  // In the order of the keys: the plan must not depend on the order in which a source answers.
-  std::vector<desired const*> order;
-  order.reserve(wanted.size());
-  for (auto const& d : wanted) order.push_back(&d);
-  std::sort(order.begin(), order.end(), [](desired const* a, desired const* b) {
-    return std::tie(a->key, a->fields) < std::tie(b->key, b->fields);
-  });
-  return differ(w, k, rules, known).go(order, scopes);
+  return differ(w, k, rules, known).go(wanted, scopes);
 }
 
 }  // namespace weir::engine

@@ -16,8 +16,8 @@ namespace weir::engine {
 // One object that is wanted, on its way through diff.
 struct candidate {
   desired const* from = nullptr;
-  std::string key_text;  // world::key_text
-  std::string label;
+  std::string key_text;                            // world::key_text
+  std::string label(netbox::kind const& k) const;  // how people call it
 };
 
 struct matched {

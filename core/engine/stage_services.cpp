@@ -77,10 +77,10 @@ base::result<void> stage_services::take(netbox::kind const& kind, std::string_vi
                                         std::string_view fields_json) {
   auto read = netbox::read_object(kind, key_json, fields_json);
   if (!read) return read.error();
-  desired object{std::move(read->key), std::move(read->fields)};
+  desired object{read->key, read->fields};
   std::scoped_lock lock(mutex_);
   ++emitted_;
-  bytes_ += sizeof object + object.key.size() + object.fields.size();
+  bytes_ += sizeof object + read->key.size() + read->fields.size();
   if (emitted_ > most_objects || bytes_ > most_bytes) {
     too_much_ = true;
     return base::fail(base::error_code::interrupted, "too much was emitted");
