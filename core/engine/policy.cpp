@@ -104,7 +104,11 @@ class laying {
   std::vector<rule_problem> all(bool all_known) {
     // Objects of a kind without a mark are nobody's: they are found by their key and used as they are.
     for (auto const& name : kinds_.names())
-      if (!kinds_.find(name)->mark.empty()) apply(name, {.adopt = to_adoption(settings_.adopt)});
+      if (!kinds_.find(name)->mark.empty()) {
+        netbox::kind_policy policy;
+        policy.adopt = to_adoption(settings_.adopt);
+        apply(name, policy);
+      }
     for (auto const& rules : settings_.rules) one(rules, all_known);
     return std::move(problems_);
   }
@@ -197,6 +201,37 @@ class laying {
 };
 
 }  // namespace
+
+std::string scope_json(config::scope const& scope, std::vector<std::uint32_t> const& guests) {
+  std::string out;
+  auto const member = [](std::string& to, std::string_view name, std::string const& value) {
+    to += to.empty() ? "" : ",";
+    base::append_quoted(to, name);
+    to += ":" + value;
+  };
+  if (!guests.empty()) {
+    std::vector<std::string> numbers;
+    for (auto const n : guests) numbers.push_back(std::to_string(n));
+    member(out, "guests", "[" + base::join(numbers, ",") + "]");
+  }
+  for (auto const& [name, part] : {std::pair("include", &scope.include), std::pair("exclude", &scope.exclude)}) {
+    std::string in;
+    for (auto const& [list, words] :
+         {std::pair("nodes", &part->nodes), std::pair("pools", &part->pools), std::pair("tags", &part->tags),
+          std::pair("vmids", &part->vmids), std::pair("names", &part->names), std::pair("storages", &part->storages),
+          std::pair("states", &part->states)}) {
+      std::string items;
+      for (auto const& word : *words) {
+        items += items.empty() ? "" : ",";
+        base::append_quoted(items, word);
+      }
+      if (!items.empty()) member(in, list, "[" + items + "]");
+    }
+    if (part->templates) member(in, "templates", *part->templates ? "true" : "false");
+    if (!in.empty()) member(out, name, "{" + in + "}");
+  }
+  return "{" + out + "}";
+}
 
 std::vector<rule_problem> apply_rules(config::configuration const& settings, netbox::registry& kinds, bool all_known) {
   return laying(settings, kinds).all(all_known);

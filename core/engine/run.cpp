@@ -340,10 +340,13 @@ netbox::kind const* runner::missing_plugin(job const& j) const {
 }
 
 base::result<void> runner::run_job(job& j) {
+  auto const configured = std::find_if(settings_.sources.begin(), settings_.sources.end(),
+                                       [&](auto const& s) { return s.name == j.scope.source; });
   stage_services services(
       j.scope,
       {kinds_, *netbox_, settings_.netbox.url, options_.dry, options_.journal ? options_.journal : options_.state_from,
-       [this] { return why_stop().has_value(); },
+       configured == settings_.sources.end() ? "{}" : scope_json(configured->scope, options_.guests),
+       !options_.guests.empty(), [this] { return why_stop().has_value(); },
        [this, &j](std::uint64_t done, std::uint64_t total, std::string_view note) {
          tell_(&observer::moved, progress{j.scope.source, j.scope.stage, progress::phase::collecting,
                                           base::shorten(note, 60), done, total, 0, 0, 0});

@@ -96,6 +96,17 @@ base::result<void> stage_services::settle(base::result<void> ended) {
                           " objects or " + std::to_string(most_bytes >> 20) + " MiB; it was stopped",
                       "this is a fault of the stage, or it reads more than it should");
   }
+  // Whoever does not ask emits whatever there is.
+  bool const heedless = ended && around_.scope != "{}" && !asked_for_scope_ && scope_.from;
+  if (heedless && around_.few_guests) {
+    what_.objects.clear();
+    return base::fail("stage \"" + scope_.stage + "\" cannot keep to single guests (--guest)",
+                      "name the other stages with --stage");
+  }
+  if (heedless)
+    what_.notices.push_back({base::log::level::warning, scope_.source, scope_.stage,
+                             "the stage knows nothing of scopes: it covers all of the source",
+                             "stages." + scope_.stage + ".sources can leave this source out"});
   for (auto const& kind : refused_)
     if (what_.complete.erase(kind))
       what_.notices.push_back({base::log::level::error, scope_.source, scope_.stage,
@@ -104,12 +115,18 @@ base::result<void> stage_services::settle(base::result<void> ended) {
   return ended;
 }
 
+base::result<std::string> stage_services::scope() {
+  asked_for_scope_ = true;
+  return around_.scope;
+}
+
 base::result<void> stage_services::complete(std::string_view kind, std::string_view scope_json) {
   auto const* k = known(kind);
   if (!k) return undeclared(kind);
   auto const scope = json::parse(scope_json, nullptr, false);
   if (!scope.is_object())
     return base::fail(base::error_code::data, "the scope of complete(" + k->name + ") is no JSON object");
+  if (around_.few_guests) return {};
   std::scoped_lock lock(mutex_);
   what_.complete[k->name].push_back(scope.dump());
   return {};

@@ -31,6 +31,8 @@ struct stage_surroundings {
   std::string netbox_url;
   bool dry = false;
   store::journal const* journal = nullptr;  // what was kept of the stage's state; null: nothing
+  std::string scope = "{}";                 // which part of the source the run is about; see weir.scope/1
+  bool few_guests = false;                  // --guest: nothing that is not emitted is taken for gone
   std::function<bool()> stopping;           // [any]
   std::function<void(std::uint64_t done, std::uint64_t total, std::string_view note)> progress;  // [any]
 };
@@ -56,6 +58,7 @@ class stage_services : public plugin::services {
   base::result<void> metric(plugin::metric_kind kind, std::string_view name, double value) override;
   base::result<std::optional<std::string>> state_get(std::string_view key) override;
   base::result<void> state_put(std::string_view key, std::optional<std::string_view> value) override;
+  base::result<std::string> scope() override;
 
   // After collect(), with what it came to. Where an object was refused, nobody knows what else is missing, and nothing
   // of its kind may be taken for gone; a stage that emitted without end has failed, whatever it says.
@@ -74,6 +77,7 @@ class stage_services : public plugin::services {
   std::mutex mutex_;  // guards what follows, and what_
   std::size_t emitted_ = 0, bytes_ = 0;
   std::atomic<bool> too_much_{false};
+  std::atomic<bool> asked_for_scope_{false};
   std::set<std::string> refused_;  // kinds of which an object was refused
   std::optional<std::map<std::string, std::string>> state_;
 };

@@ -204,6 +204,33 @@ weir_status state_put(weir_run const* r, weir_str key, weir_str value) noexcept 
 
 weir_status state_erase(weir_run const* r, weir_str key) noexcept { return state_change(r, "erase", key, nullptr); }
 
+// --- weir.scope/1 ----------------------------------------------------------------------------------------------------
+
+weir_status scope_get(weir_run const* r, weir_str* out) noexcept {
+  auto* s = of(r);
+  if (s == nullptr || out == nullptr) return no_out(s, "get");
+  *out = {nullptr, 0};
+  return guarded(*s, "get", [&]() -> weir_status {
+    if (!s->inside_collect("get")) return WEIR_E_MISUSE;
+    {
+      std::lock_guard const lock(s->mutex);
+      if (s->scope_text) {
+        *out = {s->scope_text->data(), s->scope_text->size()};
+        return WEIR_OK;
+      }
+    }
+    auto got = s->offered.scope();
+    if (!got) {
+      auto const status = refused(*s, "get", got.error());
+      return status == WEIR_CANCELLED ? status : weir_status{WEIR_E_FAILED};
+    }
+    std::lock_guard const lock(s->mutex);
+    if (!s->scope_text) s->scope_text = std::move(*got);
+    *out = {s->scope_text->data(), s->scope_text->size()};
+    return WEIR_OK;
+  });
+}
+
 }  // namespace
 
 void fill_extensions(session& s) {
@@ -211,6 +238,7 @@ void fill_extensions(session& s) {
   s.log = {{sizeof s.log, WEIR_ABI_MAJOR, WEIR_ABI_MINOR}, &log_enabled, &log_write};
   s.metrics = {{sizeof s.metrics, WEIR_ABI_MAJOR, WEIR_ABI_MINOR}, &metrics_add, &metrics_set};
   s.state = {{sizeof s.state, WEIR_ABI_MAJOR, WEIR_ABI_MINOR}, &state_get, &state_put, &state_erase};
+  s.scope = {{sizeof s.scope, WEIR_ABI_MAJOR, WEIR_ABI_MINOR}, &scope_get};
 }
 
 void const* find_extension(session const& s, std::string_view id) {
@@ -218,6 +246,7 @@ void const* find_extension(session const& s, std::string_view id) {
   if (id == WEIR_EXT_LOG) return &s.log;
   if (id == WEIR_EXT_METRICS) return &s.metrics;
   if (id == WEIR_EXT_STATE) return &s.state;
+  if (id == WEIR_EXT_SCOPE) return &s.scope;
   return nullptr;
 }
 

@@ -56,6 +56,8 @@ class services {
   // Key and value have been checked. put: no value erases.
   virtual base::result<std::optional<std::string>> state_get(std::string_view key) = 0;
   virtual base::result<void> state_put(std::string_view key, std::optional<std::string_view> value) = 0;
+  // Which part of the source the run is about, as weir_scope_v1 has it: a JSON object.
+  virtual base::result<std::string> scope() { return std::string("{}"); }  // [any]
 };
 
 // create, collect, destroy on the calling thread. An error carries the stage's own words (weir_host.fail) and, where it

@@ -46,6 +46,7 @@ struct session {
   weir_log_v1 log{};
   weir_metrics_v1 metrics{};
   weir_state_v1 state{};
+  weir_scope_v1 scope{};
   services& offered;
   std::thread::id const thread = std::this_thread::get_id();
   std::string const source;
@@ -57,6 +58,7 @@ struct session {
   verdict seen;
   std::unordered_map<weir_reply const*, std::unique_ptr<reply>> out;
   std::deque<std::unique_ptr<reply>> given_back;
+  std::optional<std::string> scope_text;  // unchanging, once it is there
 
   explicit session(services& s);
   session(session const&) = delete;

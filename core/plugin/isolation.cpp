@@ -309,6 +309,13 @@ void supervisor::handle(wire::message const& m) {
           [&](wire::said_metric const& x) { answering(call, [&] { return s.metric(x.kind, x.name, x.value); }); },
           [&](wire::said_get const& g) { answering(call, [&] { return s.state_get(g.key); }); },
           [&](wire::said_put const& p) { answering(call, [&] { return s.state_put(p.key, p.value); }); },
+          [&](wire::said_scope const&) {
+            answering(call, [&]() -> base::result<std::optional<std::string>> {
+              auto got = s.scope();
+              if (!got) return got.error();
+              return std::optional(std::move(*got));
+            });
+          },
           [&](wire::said_log const& l) {
             if (l.level >= level::info) last_.add(l.message);
             unanswered("log", [&] { s.log(l.level, l.message, l.fields); });

@@ -286,4 +286,14 @@ base::result<void> remote_services::state_put(std::string_view key, std::optiona
   return taken(call, std::move(w));
 }
 
+base::result<std::string> remote_services::scope() {
+  auto const call = link_.next_call();
+  base::result<std::optional<std::string>> out{std::optional<std::string>{}};
+  if (auto const frame = wire::writer(wire::type::scope, call).take())
+    link_.ask(call, *frame, false, [&](wire::message const& m) { out = wire::parse_value(m); });
+  if (!out) return out.error();
+  if (!*out) return base::fail("weir did not say which part of the source this run is about");
+  return std::move(**out);
+}
+
 }  // namespace weir::plugin

@@ -90,6 +90,7 @@ class remote_services : public services {
   base::result<void> metric(metric_kind kind, std::string_view name, double value) override;
   base::result<std::optional<std::string>> state_get(std::string_view key) override;
   base::result<void> state_put(std::string_view key, std::optional<std::string_view> value) override;
+  base::result<std::string> scope() override;
 
  private:
   base::result<void> taken(std::uint64_t call, wire::writer w);

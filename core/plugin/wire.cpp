@@ -353,6 +353,9 @@ base::result<said> parse(message const& m) {
       out = p;
       break;
     }
+    case type::scope:
+      out = said_scope{};
+      break;
     case type::log: {
       said_log l;
       l.level = level_of(r.u8());

@@ -19,7 +19,7 @@
 namespace weir::plugin::wire {
 
 // Of these messages; both ends must have the same.
-constexpr std::uint32_t version = 1;
+constexpr std::uint32_t version = 2;
 // The longest text that a stage may hand over is 256 MiB; the rest is for what goes with it.
 constexpr std::size_t max_frame = (std::size_t{256} << 20) + (std::size_t{64} << 10);
 
@@ -29,7 +29,7 @@ enum class type : std::uint8_t {
   cancel,     // once: the run is being stopped
   taken,      // answers emit, complete, metric, state_put
   answered,   // answers fetch, netbox_read, netbox_write
-  value,      // answers state_get
+  value,      // answers state_get, scope
   threw,      // answers any of them: weir itself failed
   // from the child
   phase,
@@ -44,6 +44,7 @@ enum class type : std::uint8_t {
   log,
   progress,
   notice,
+  scope,
   done,  // the last one
 };
 
@@ -168,6 +169,7 @@ struct said_put {
   std::string_view key;
   std::optional<std::string_view> value;
 };
+struct said_scope {};
 struct said_log {
   base::log::level level;
   std::string message;
@@ -188,7 +190,7 @@ struct said_done {
   std::string text;            // describe, check: what was found
 };
 using said = std::variant<said_phase, said_emit, said_complete, said_fetch, said_read, said_write, said_metric,
-                          said_get, said_put, said_log, said_progress, said_notice, said_done>;
+                          said_get, said_put, said_scope, said_log, said_progress, said_notice, said_done>;
 
 // An error names the rule that the message breaks, and nothing of its contents. Views into the message.
 base::result<said> parse(message const& m);

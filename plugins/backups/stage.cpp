@@ -5,10 +5,12 @@
 #include <set>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 #include <weir/json.hpp>
 
 #include "proxmox/answers.hpp"
+#include "proxmox/selection.hpp"
 #include "proxmox/text.hpp"
 
 namespace weir::backups {
@@ -31,6 +33,19 @@ struct storage {
   bool whole = true;               // everything on it was read and understood
   std::size_t seen = 0;
   std::unordered_set<std::string> emitted;  // local ones only: two nodes may have copies of one file
+  std::set<std::pair<std::int64_t, std::string>> held;  // vmid and volid: on nodes that are not in the run's scope
+};
+
+// What the run is about: of the cluster's guests, those in its scope.
+struct part {
+  proxmox::selection chosen;
+  std::map<std::int64_t, bool> guests;  // vmid ► in the scope
+
+  bool takes(std::int64_t vmid) const {
+    auto const known = guests.find(vmid);
+    // Of a guest that is gone nothing but its number is known.
+    return known != guests.end() ? known->second : chosen.takes_guest({{"vmid", vmid}});
+  }
 };
 
 struct request {
@@ -55,17 +70,20 @@ class backups {
   explicit backups(context const&) {}
 
   void collect(run& r) const {
-    auto storages = plan(r);
+    part of{proxmox::selection::of(r), {}};
+    auto storages = plan(r, of);
     proxmox::emit_source_field(r, {kind});
     if (storages.empty()) return;
-    auto const asked = proxmox::read_privileges(r);
+    bool const few = of.chosen.few_guests();
+    auto const asked = few ? proxmox::asked_privileges{} : proxmox::read_privileges(r);
 
     tallies t;
     std::size_t const total = storages.size();
-    for (auto round = first_round(storages); !round.empty();) round = read(r, round, t);
+    for (auto round = first_round(storages, of); !round.empty();) round = read(r, round, of, t);
     std::uint64_t done = 0;
     for (auto& s : storages) {
-      finish(r, s, asked);
+      keep_held(r, s);
+      if (!few) finish(r, s, asked);
       r.progress(++done, total, s.name);
     }
     say(r, t);
@@ -79,7 +97,7 @@ class backups {
   };
 
   // The storages that can hold backups, each with the nodes to ask.
-  static std::vector<storage> plan(run& r) {
+  static std::vector<storage> plan(run& r, part& of) {
     static constexpr std::string_view storages_target = "/storage";
     static constexpr std::string_view resources_target = "/cluster/resources";
     auto const configured = proxmox::rows(fetch(r, storages_target), storages_target);
@@ -90,6 +108,8 @@ class backups {
     std::set<std::string> shared;
     for (auto const& row : resources) {
       auto const type = proxmox::text(row, "type");
+      if (type == "qemu" || type == "lxc")
+        if (auto const vmid = proxmox::vmid(row)) of.guests[*vmid] = of.chosen.takes_guest(row);
       if (type == "node") online[proxmox::text(row, "node")] = proxmox::text(row, "status") == "online";
       if (type != "storage") continue;
       auto const name = proxmox::text(row, "storage");
@@ -99,6 +119,7 @@ class backups {
     if (online.empty()) throw source_error("/cluster/resources names no node: no storage can be asked", 200);
 
     std::vector<storage> out;
+    std::size_t outside = 0;
     for (auto const& row : configured) {
       std::string const content = proxmox::text(row, "content");
       auto const holds = proxmox::split_list(content);
@@ -106,6 +127,10 @@ class backups {
       storage s;
       s.name = proxmox::text(row, "storage");
       if (s.name.empty() || proxmox::flag(row, "disable").value_or(false)) continue;
+      if (!of.chosen.takes_storage(s.name)) {
+        ++outside;
+        continue;
+      }
       s.shared = proxmox::flag(row, "shared").value_or(false) || shared.contains(s.name) ||
                  shared_type(proxmox::text(row, "type"));
       std::string const restriction = proxmox::text(row, "nodes");
@@ -139,30 +164,33 @@ class backups {
           "give the token Datastore.Audit and Datastore.Allocate on /storage, or Datastore.AllocateSpace there and "
           "VM.Backup on /vms; with privilege separation the token needs its own ACL");
     } else if (out.empty()) {
-      r.notice(level::info, "none of the storages that the token sees holds backups");
+      r.notice(level::info, outside == 0 ? "none of the storages that the token sees holds backups"
+                                         : "no storage that holds backups is in the source's scope");
     }
     return out;
   }
 
-  static request ask(storage& s, std::string const& node) {
-    return {&s, node,
-            "/nodes/" + proxmox::url_segment(node) + "/storage/" + proxmox::url_segment(s.name) +
-                "/content?content=backup"};
+  static request ask(storage& s, std::string const& node, part const& of) {
+    auto target = "/nodes/" + proxmox::url_segment(node) + "/storage/" + proxmox::url_segment(s.name) +
+                  "/content?content=backup";
+    // One guest's alone are a shorter answer; of several the storage would have to be asked as often.
+    if (of.chosen.guests().size() == 1) target += "&vmid=" + std::to_string(*of.chosen.guests().begin());
+    return {&s, node, std::move(target)};
   }
 
   // A shared storage shows the same on every node: one is enough. A local one is another on each.
-  static std::vector<request> first_round(std::vector<storage>& storages) {
+  static std::vector<request> first_round(std::vector<storage>& storages, part const& of) {
     std::vector<request> out;
     for (auto& s : storages) {
       std::size_t const n = s.shared ? std::min<std::size_t>(1, s.nodes.size()) : s.nodes.size();
-      for (std::size_t i = 0; i < n; ++i) out.push_back(ask(s, s.nodes[i]));
+      for (std::size_t i = 0; i < n; ++i) out.push_back(ask(s, s.nodes[i], of));
       s.next = n;
     }
     return out;
   }
 
   // Returns what is to be tried on another node.
-  static std::vector<request> read(run& r, std::vector<request> const& round, tallies& t) {
+  static std::vector<request> read(run& r, std::vector<request> const& round, part const& of, tallies& t) {
     std::vector<std::string> targets;
     for (auto const& q : round) targets.push_back(q.target);
     t.lists += round.size();
@@ -171,14 +199,14 @@ class backups {
       auto const& q = round[i];
       try {
         if (!answer.ok()) throw source_error(std::string{answer.error()}, answer.http_status());
-        for (auto const& row : proxmox::rows(data(q.target, answer), q.target)) emit_backup(r, *q.of, row, t);
+        for (auto const& row : proxmox::rows(data(q.target, answer), q.target)) emit_backup(r, q, row, of, t);
       } catch (source_error const& e) {
         // Where the node, or its mount, is the matter, another one may do. Two are tried, to keep an outage short.
         bool const elsewhere = q.of->shared && q.of->next < std::min<std::size_t>(2, q.of->nodes.size()) &&
                                (e.http_status == 0 || e.http_status >= 500);
         if (elsewhere) {
           r.log(level::info, "storage " + q.of->name + ": " + e.what() + "; trying " + q.of->nodes[q.of->next]);
-          again.push_back(ask(*q.of, q.of->nodes[q.of->next++]));
+          again.push_back(ask(*q.of, q.of->nodes[q.of->next++], of));
         } else {
           q.of->whole = false;
           bool const right = e.http_status == 403;
@@ -193,7 +221,18 @@ class backups {
     return again;
   }
 
-  static void emit_backup(run& r, storage& s, json const& row, tallies& t) {
+  static json key_of(run const& r, std::int64_t vmid, std::string const& volid) {
+    return {{"virtual_machine", proxmox::guest_key(r.source(), vmid)}, {"volume_id", volid}};
+  }
+
+  // Copies on nodes outside of the scope, unless a node inside has the file, too.
+  static void keep_held(run& r, storage const& s) {
+    for (auto const& [vmid, volid] : s.held)
+      if (!s.emitted.contains(std::to_string(vmid) + "/" + volid)) emit(r, kind, key_of(r, vmid, volid), proxmox::kept());
+  }
+
+  static void emit_backup(run& r, request const& q, json const& row, part const& of, tallies& t) {
+    auto& s = *q.of;
     if (auto const content = proxmox::text(row, "content"); !content.empty() && content != "backup") return;
     std::string const volid = proxmox::text(row, "volid");
     auto const volume = proxmox::parse_backup_volume(volid);
@@ -208,6 +247,18 @@ class backups {
     if (!vmid) {
       ++t.no_guest;
       return;
+    }
+    if (!of.chosen.everything()) {
+      bool const takes = of.takes(*vmid);
+      if (!takes && of.chosen.few_guests()) return;  // nothing is taken for gone anyway
+      if (!takes || (!s.shared && !of.chosen.takes_node(q.node))) {
+        if (s.shared)
+          emit(r, kind, key_of(r, *vmid, volid), proxmox::kept());
+        else
+          s.held.emplace(*vmid, volid);
+        ++s.seen;
+        return;
+      }
     }
     if (!s.shared && !s.emitted.insert(std::to_string(*vmid) + "/" + volid).second) return;
 
@@ -243,7 +294,7 @@ class backups {
     fields["verification_state"] = or_null(proxmox::text(verified, "state"));
     fields["verification_upid"] = or_null(proxmox::text(verified, "upid"));
 
-    emit(r, kind, {{"virtual_machine", proxmox::guest_key(r.source(), *vmid)}, {"volume_id", volid}}, fields);
+    emit(r, kind, key_of(r, *vmid, volid), fields);
     ++s.seen;
     ++t.seen;
   }

@@ -1,8 +1,10 @@
 // Stage `nodes`: the cluster and its nodes, with what NetBox wants to have first (types, role, site).
+#include <set>
 #include <string>
 #include <weir/json.hpp>
 
 #include "proxmox/answers.hpp"
+#include "proxmox/selection.hpp"
 #include "proxmox/text.hpp"
 
 namespace weir::nodes {
@@ -34,7 +36,9 @@ class nodes {
   }
 
   void collect(run& r) const {
+    auto const chosen = proxmox::selection::of(r);
     auto const cluster = proxmox::read_cluster(r);
+    auto const hosts = chosen.few_guests() ? hosts_of(r, chosen) : std::set<std::string>{};
     std::string const site_name = site_.empty() ? std::string{r.source()} : site_;
     json const site{{"slug", slug(site_name)}};
     json const role{{"slug", slug(role_)}};
@@ -49,17 +53,22 @@ class nodes {
     emit(r, "dcim.devicetype", type, {{"model", type_}});
     emit(r, "dcim.devicerole", role, {{"name", role_}, {"color", "00bcd4"}, {"vm_role", false}});
     emit(r, "dcim.site", site, {{"name", site_name}, {"status", "active"}});
-    emit(r, "virtualization.cluster", cluster_key,
-         {{"type", cluster_type},
-          {"status", "active"},
-          {"scope_type", "dcim.site"},
-          {"scope_id", site},
-          {"tags", json::array({proxmox::weir_tag})}});
+    json const about_cluster{{"type", cluster_type},
+                             {"status", "active"},
+                             {"scope_type", "dcim.site"},
+                             {"scope_id", site},
+                             {"tags", json::array({proxmox::weir_tag})}};
+    emit(r, "virtualization.cluster", cluster_key, chosen.few_guests() ? only_created(about_cluster) : about_cluster);
 
     std::uint64_t done = 0;
     for (auto const& node : cluster.nodes) {
       r.check();
       std::string const name = proxmox::text(node, "name");
+      if (chosen.few_guests() && !hosts.contains(name)) continue;
+      if (!chosen.takes_node(name)) {
+        emit(r, "dcim.device", proxmox::device_key(r.source(), name), proxmox::kept());
+        continue;
+      }
       // People know better than Proxmox VE what machine it is and where it stands: only new devices get these three.
       json created{{"device_type", type}, {"role", role}, {"site", site}};
       json fields{{"cluster", cluster_key}, {"tags", json::array({proxmox::weir_tag})}};
@@ -69,6 +78,7 @@ class nodes {
         created["status"] = "offline";
       }
       fields["$create"] = std::move(created);
+      if (chosen.few_guests()) fields = only_created(fields);
       emit(r, "dcim.device", proxmox::device_key(r.source(), name), fields);
       r.progress(++done, cluster.nodes.size(), name);
     }
@@ -76,12 +86,30 @@ class nodes {
     if (!cluster.quorate) {
       r.notice(level::warn, "the cluster " + cluster.name + " has no quorum: no node of it is taken for gone",
                "look at `pvecm status` on a node");
-    } else if (!cluster.nodes.empty()) {
+    } else if (!cluster.nodes.empty() && !chosen.few_guests()) {
       complete(r, "dcim.device", proxmox::scope_of(r.source()));
     }
   }
 
  private:
+  // What single guests need to stand on is made where it is missing, and else not touched.
+  static json only_created(json fields) {
+    json created = fields.value("$create", json::object());
+    fields.erase("$create");
+    created.update(fields);
+    return {{"$create", std::move(created)}};
+  }
+
+  static std::set<std::string> hosts_of(run& r, proxmox::selection const& chosen) {
+    static constexpr std::string_view target = "/cluster/resources";
+    std::set<std::string> out;
+    for (auto const& row : proxmox::rows(fetch(r, target), target)) {
+      auto const type = proxmox::text(row, "type");
+      if ((type == "qemu" || type == "lxc") && chosen.takes_guest(row)) out.insert(proxmox::text(row, "node"));
+    }
+    return out;
+  }
+
   std::string site_, role_, type_;
 };
 

@@ -9,6 +9,7 @@
 #include <weir/json.hpp>
 
 #include "proxmox/answers.hpp"
+#include "proxmox/selection.hpp"
 #include "proxmox/text.hpp"
 
 namespace weir::virtual_machines {
@@ -26,6 +27,7 @@ struct guest {
   json row;
   json config;             // null: not read
   bool node_down = false;  // the cluster says so: what it tells of the guest is stale
+  bool left_out = false;   // not in the run's scope: nothing is written about it
 };
 
 std::string lower(std::string_view text) {
@@ -72,10 +74,12 @@ class virtual_machines {
   }
 
   void collect(run& r) const {
+    auto const chosen = proxmox::selection::of(r);
     auto const cluster = proxmox::read_cluster(r);
-    auto list = read_guests(r);
+    auto list = read_guests(r, chosen);
     read_configurations(r, list.guests);
     name_apart(r, list.guests);
+    if (keep_left_out(r, list.guests, chosen)) return;
 
     emit_fields_and_roles(r, list.guests);
     emit_tags(r, list.guests);
@@ -85,7 +89,7 @@ class virtual_machines {
       emit_guest(r, g, cluster.name);
       if (++done % 20 == 0 || done == list.guests.size()) r.progress(done, list.guests.size(), "guests");
     }
-    complete_if_whole(r, cluster, list);
+    if (!chosen.few_guests()) complete_if_whole(r, cluster, list);
   }
 
  private:
@@ -95,7 +99,7 @@ class virtual_machines {
     bool has_nodes = false;
   };
 
-  listing read_guests(run& r) const {
+  listing read_guests(run& r, proxmox::selection const& chosen) const {
     static constexpr std::string_view target = "/cluster/resources";
     listing out;
     tally unreadable;
@@ -123,6 +127,7 @@ class virtual_machines {
       g.node = proxmox::text(row, "node");
       auto const status = node_status.find(g.node);
       g.node_down = status != node_status.end() && !status->second.empty() && status->second != "online";
+      g.left_out = !chosen.takes_guest(row);
       g.row = std::move(row);
       out.guests.push_back(std::move(g));
     }
@@ -140,6 +145,7 @@ class virtual_machines {
     std::vector<guest*> of;
     tally down;
     for (auto& g : list) {
+      if (g.left_out) continue;
       // Asking a node that is down costs a timeout each and tells nothing.
       if (g.node_down || g.node.empty()) {
         down.add(std::to_string(g.vmid));
@@ -201,12 +207,12 @@ class virtual_machines {
       if (g.name.empty()) g.name = proxmox::first_line(proxmox::text(g.config, member), 1000);
       if (g.name.empty()) continue;
       if (proxmox::characters(g.name) > longest_name) {
-        longer.add(std::to_string(g.vmid));
+        if (!g.left_out) longer.add(std::to_string(g.vmid));
         g.name = proxmox::cut(g.name, longest_name);
       }
       if (taken.insert(lower(g.name)).second) continue;
       std::string const suffix = " (" + std::to_string(g.vmid) + ")";
-      doubled.add(g.name + suffix);
+      if (!g.left_out) doubled.add(g.name + suffix);
       g.name = std::string{proxmox::cut(g.name, longest_name - suffix.size())} + suffix;
       taken.insert(lower(g.name));
     }
@@ -220,6 +226,32 @@ class virtual_machines {
                                 "got their vmid added: " +
                                 doubled.text());
     }
+  }
+
+  // What is outside of the scope: NetBox keeps what it has of it. True: nothing else is left to do.
+  static bool keep_left_out(run& r, std::vector<guest>& list, proxmox::selection const& chosen) {
+    auto missing = chosen.guests();
+    std::size_t count = 0;
+    tally outside;
+    for (auto const& g : list) {
+      bool const asked_for = missing.erase(g.vmid) != 0;
+      if (!g.left_out) continue;
+      if (asked_for) outside.add(std::to_string(g.vmid));
+      ++count;
+      if (!chosen.few_guests())
+        emit(r, "virtualization.virtualmachine", proxmox::guest_key(r.source(), g.vmid), proxmox::kept());
+    }
+    std::erase_if(list, [](guest const& g) { return g.left_out; });
+    tally unknown;
+    for (auto const vmid : missing) unknown.add(std::to_string(vmid));
+    if (unknown.count() != 0)
+      r.notice(level::warn, "this cluster has no guest " + unknown.text(), "--source names the source that has it");
+    if (outside.count() != 0)
+      r.notice(level::warn, "outside of the source's scope, and left as they are: " + outside.text(),
+               "sources." + std::string{r.source()} + ".scope says which guests are looked at");
+    if (!chosen.few_guests() && count != 0)
+      r.notice(level::info, guests(count) + " outside of the source's scope: what NetBox has of them is left as it is");
+    return chosen.few_guests() && list.empty();
   }
 
   static void emit_fields_and_roles(run& r, std::vector<guest> const& list) {

@@ -200,6 +200,24 @@ typedef struct weir_state_v1 {
   weir_status (*erase)(weir_run const*, weir_str key);
 } weir_state_v1;
 
+/* Extension "weir.scope/1": which part of its source this run is about, from the configuration's `scope` and --guest. A
+ * stage of a source that can be narrowed asks, and emits what lies outside with fields {"$keep": true} and nothing else:
+ * it is there, NetBox keeps what it has of it, and it is not taken for gone. */
+#define WEIR_EXT_SCOPE "weir.scope/1"
+typedef struct weir_scope_v1 {
+  weir_head h;
+  /* [any] *out: a JSON object, valid as long as the run; "{}" is everything. Its members, each of which may be absent:
+   *   "guests"   numbers: only these and what belongs to them are emitted; what they refer to, with "$create" alone;
+   *              complete() is without effect
+   *   "include"  all of its lists must let a thing through
+   *   "exclude"  none of its lists may name it
+   * Both hold lists of text, "nodes", "pools", "tags", "vmids" ("100", "100-199"), "names", "storages", "states", and
+   * "templates" (true or false). Texts are shell patterns; those of names do not tell upper from lower case. Members of
+   * other names may come: a stage that does not know one leaves it aside and says so with a notice. WEIR_E_FAILED: it
+   * is not known; *out is empty, and nothing should be emitted. */
+  weir_status (*get)(weir_run const*, weir_str* out);
+} weir_scope_v1;
+
 /* One stage. The struct and its text are the plugin's, in static storage, unchanging; text is zero-terminated. */
 typedef struct weir_stage {
   weir_head h;

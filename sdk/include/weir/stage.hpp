@@ -104,6 +104,11 @@ inline weir_state_v1 const* state_table(weir_host const* host) noexcept {
   return table != nullptr && WEIR_HAS(table, weir_state_v1, erase) ? table : nullptr;
 }
 
+inline weir_scope_v1 const* scope_table(weir_host const* host) noexcept {
+  auto const* table = static_cast<weir_scope_v1 const*>(host->extension(host, WEIR_EXT_SCOPE));
+  return table != nullptr && WEIR_HAS(table, weir_scope_v1, get) ? table : nullptr;
+}
+
 inline bool log_enabled(weir_host const* host, level l) noexcept {
   auto const* table = log_table(host);
   return table == nullptr || table->enabled(host, static_cast<std::int32_t>(l)) != 0;
@@ -512,6 +517,15 @@ class run {
   metrics_client metrics() const noexcept { return {r_, detail::metrics_table(host_)}; }
   // What is kept between runs; on a host without it nothing is.
   state_client state() const noexcept { return {r_, detail::state_table(host_)}; }
+  // [any] Which part of the source this run is about, as JSON; see weir_scope_v1 in abi.h. "{}", everything, also on a
+  // host that cannot narrow a run. Throws weir::error where it is not known.
+  std::string_view scope_json() const {
+    auto const* table = detail::scope_table(host_);
+    if (table == nullptr) return "{}";
+    weir_str out{nullptr, 0};
+    detail::check(table->get(r_, &out), "scope: get", r_->source);
+    return out.len == 0 ? std::string_view{"{}"} : view(out);
+  }
 
  private:
   static std::string said(reply const& r, std::string_view target) {

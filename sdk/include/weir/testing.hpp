@@ -169,6 +169,8 @@ class host {
   // What an earlier run is to have kept under weir.state/1; all of it: host.state(out.state) goes on from a run.
   void state(std::string const& key, std::string value) { seed_[key] = std::move(value); }
   void state(std::map<std::string, std::string> all) { seed_ = std::move(all); }
+  // What the run is about under weir.scope/1: {"guests": [101]}, {"include": {"nodes": ["pve1"]}}.
+  void scope(json const& what) { scope_ = dump(what); }
   // A host without this extension, e.g. WEIR_EXT_STATE.
   void without(std::string const& extension) { missing_.insert(extension); }
   void without_netbox() { without(WEIR_EXT_NETBOX); }
@@ -262,6 +264,7 @@ class host {
     weir_log_v1 log_table{};
     weir_metrics_v1 metrics_table{};
     weir_state_v1 state_table{};
+    weir_scope_v1 scope_table{};
 
     session(host& h, std::string name) : of(h), source(std::move(name)), kept(h.seed_) {}
 
@@ -631,6 +634,13 @@ class host {
       return WEIR_OK;
     }
 
+    weir_status scope_get(weir_str* to) {
+      *to = {nullptr, 0};
+      if (!inside_collect("scope get")) return WEIR_E_MISUSE;
+      *to = str(of.scope_);
+      return WEIR_OK;
+    }
+
     weir_status fetch_many(weir_str const* targets, std::size_t count,
                            weir_status (*got)(void*, std::size_t, weir_status, weir_reply const*), void* user) {
       on_stage_thread("fetch_many");
@@ -679,6 +689,7 @@ class host {
         if (name == WEIR_EXT_LOG) return &s.log_table;
         if (name == WEIR_EXT_METRICS) return &s.metrics_table;
         if (name == WEIR_EXT_STATE) return &s.state_table;
+        if (name == WEIR_EXT_SCOPE) return &s.scope_table;
         return nullptr;
       };
 
@@ -743,6 +754,10 @@ class host {
       metrics_table.set = [](weir_run const* r, weir_str name, double value) {
         return static_cast<session*>(r->ctx)->measure("metrics set", false, name, value);
       };
+      scope_table.h = WEIR_HEAD(weir_scope_v1);
+      scope_table.get = [](weir_run const* r, weir_str* to) {
+        return static_cast<session*>(r->ctx)->scope_get(to);
+      };
       state_table.h = WEIR_HEAD(weir_state_v1);
       state_table.get = [](weir_run const* r, weir_str key, weir_reply const** to) {
         return static_cast<session*>(r->ctx)->state_get(key, to);
@@ -779,6 +794,7 @@ class host {
 
   canned_answers answers_, netbox_answers_;
   std::map<std::string, std::string> seed_;
+  std::string scope_ = "{}";
   std::set<std::string> missing_;
   std::set<std::uint64_t> failing_;
   bool backwards_ = false;
