@@ -150,9 +150,8 @@ std::optional<std::string> world::key_text(netbox::kind const& k, json const& ke
 std::optional<object_id> world::find(netbox::kind const& k, json const& key) {
   auto const text = key_text(k, key);
   if (!text) return {};
-  auto const* r = of(k).by_key(*text);
-  if (!r) return {};
-  return r->id;
+  if (auto const* r = of(k).by_key(*text)) return r->id;
+  return recall_ ? recall_(k, *text) : std::nullopt;
 }
 
 void world::created(object_id pending, object_id real) {

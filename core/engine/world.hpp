@@ -4,6 +4,7 @@
 // so that others can refer to it before NetBox has given it a number. real() translates when a request is built.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
@@ -93,6 +94,9 @@ class world {
   // then `missing`, if given, says which ("cluster").
   std::optional<std::string> key_text(netbox::kind const& k, nlohmann::json const& key, std::string* missing = nullptr);
   std::optional<object_id> find(netbox::kind const& k, nlohmann::json const& key);
+  // Asked by find() where no object has a key: which one it was when it was last seen (a person has renamed it).
+  using recall = std::function<std::optional<object_id>(netbox::kind const& k, std::string const& key_text)>;
+  void recall_by(recall ask) { recall_ = std::move(ask); }
 
   object_id new_pending() { return next_pending_++; }
   void created(object_id pending, object_id real);
@@ -103,6 +107,7 @@ class world {
 
  private:
   netbox::registry const& kinds_;
+  recall recall_;
   std::unordered_map<std::string, table> tables_;
   object_id next_pending_ = first_pending;
   std::unordered_map<object_id, object_id> real_of_;                                      // pending ► real
