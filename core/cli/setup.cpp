@@ -33,8 +33,9 @@ base::log::settings log_settings(arguments const& args, config::logging const& c
   out.max_mib = configured.max_mib;
   out.keep = configured.keep;
   // Who only looks (as root, perhaps) leaves no file behind that the service may not write.
-  bool const writes = args.what == arguments::command::sync || args.what == arguments::command::resume ||
-                      args.what == arguments::command::serve;
+  using command = arguments::command;
+  bool const writes = args.what == command::sync || args.what == command::resume || args.what == command::serve ||
+                      args.what == command::apply || args.carry_out;
   out.file = !args.log_file.empty() ? args.log_file : writes ? configured.file.string() : "";
   out.first_line = fmt::format("weir {} begins, pid {}", version, getpid());
   return out;
@@ -207,7 +208,8 @@ std::optional<int> prepare(arguments const& args, setup& out, std::vector<config
   auto plugins = find_plugins(out.settings.plugin_path);
   bool const runs = args.what == arguments::command::sync || args.what == arguments::command::resume ||
                     args.what == arguments::command::plan || args.what == arguments::command::doctor ||
-                    args.what == arguments::command::serve;
+                    args.what == arguments::command::serve || args.what == arguments::command::apply ||
+                    args.what == arguments::command::adopt || args.what == arguments::command::undo;
   auto const known = ids(plugins.stages);
   if (runs && !known.empty()) {
     out.options.refused = plugins.problems;
@@ -276,6 +278,7 @@ std::optional<int> prepare(arguments const& args, setup& out, std::vector<config
   bool usage = false;
   for (auto const& name : args.stages)
     if (std::find(known.begin(), known.end(), name) == known.end()) {
+      if (args.what == arguments::command::apply) continue;  // the plan's: it says so itself
       complain(unknown(base::error_code::usage, "stage", name, known, "--stage"));
       usage = true;
     }
@@ -288,6 +291,9 @@ std::optional<int> prepare(arguments const& args, setup& out, std::vector<config
     }
   if (usage) return exit_code::usage;
   out.options.sources = {args.sources.begin(), args.sources.end()};
+  out.options.guests = args.guests;
+  out.options.guests = args.guests;
+  if (args.allow_deletes) out.options.allow_deletes = *args.allow_deletes;
 
   for (auto& stage : plugins.stages) {
     bool const configured = !out.settings.stages || out.options.stage_options.contains(stage.id);

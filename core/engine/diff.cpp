@@ -166,7 +166,7 @@ void differ::look_at(desired const& d) {
   std::string missing;
   auto text = world_.key_text(kind_, emitted_key, &missing);
   if (!text) {
-    if (fields.contains("$keep")) return;  // then there is nothing of it to keep
+    if (d.fields.unpack().contains("$keep")) return;  // then there is nothing of it to keep
     ++plan_.seen;
     if (kind_.skip_when_missing.contains(missing)) {
       plan_.skipped.push_back(c.label(kind_));

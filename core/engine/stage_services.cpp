@@ -100,13 +100,13 @@ base::result<void> stage_services::settle(base::result<void> ended) {
   bool const heedless = ended && around_.scope != "{}" && !asked_for_scope_ && scope_.from;
   if (heedless && around_.few_guests) {
     what_.objects.clear();
-    return base::fail("stage \"" + scope_.stage + "\" cannot keep to single guests (--guest)",
-                      "name the other stages with --stage");
-  }
-  if (heedless)
+    what_.notices.push_back({base::log::level::warning, scope_.source, scope_.stage,
+                             "the stage cannot keep to single guests (--guest): nothing of it is written", ""});
+  } else if (heedless) {
     what_.notices.push_back({base::log::level::warning, scope_.source, scope_.stage,
                              "the stage knows nothing of scopes: it covers all of the source",
                              "stages." + scope_.stage + ".sources can leave this source out"});
+  }
   for (auto const& kind : refused_)
     if (what_.complete.erase(kind))
       what_.notices.push_back({base::log::level::error, scope_.source, scope_.stage,
