@@ -243,6 +243,7 @@ bool runner::connect() {
   how.max_deletes_percent = settings_.max_deletes_percent;
   how.allow_deletes = options_.allow_deletes;
   how.adopt_only = options_.adopt_only;
+  how.few_guests = !options_.guests.empty();
   how.run_id = report_.run_id;
   how.dry = options_.dry;
   how.remembered_in = options_.state_from;

@@ -95,13 +95,50 @@ base::result<std::vector<store::object_record>> session::recorded(write_request 
 
 base::result<void> session::read_table(netbox::kind const& k, std::set<std::string> const& fields,
                                        std::string const& lane) {
-  if (world_.holds(k, fields)) return {};
+  if (world_.holds(k, fields) && !few_.contains(k.name)) return {};
+  few_.erase(k.name);
   auto const all = world_.wanted_fields(k, fields);
   world::loader loading(world_, k, all);
   auto read = netbox_.read_all(k, {all.begin(), all.end()}, lane, [&](json const& raw) { loading.add(raw); });
   if (!read) return read;
   loading.finish();
   return {};
+}
+
+base::result<bool> session::read_few(netbox::kind const& k, std::set<std::string> const& fields,
+                                     asked_for const& wanted, std::string const& lane) {
+  constexpr std::size_t most = 1000;  // a page
+  if (world_.holds(k, fields) && !few_.contains(k.name)) return true;  // all of it is here
+  auto const queries = queries_for(world_, k, wanted);
+  if (!queries) return false;
+  auto& read = few_[k.name];
+  auto now = read;
+  now.queries.insert(queries->begin(), queries->end());
+  // Whom NetBox shows under another key than weir remembers; a person renamed it.
+  for (auto const& [key, of_it] : wanted.objects)
+    if (auto const text = world_.key_text(k, json::parse(key)))
+      if (auto const id = memory_->find(k, *text)) now.ids.insert(*id);
+  if (world_.holds(k, fields) && now.queries == read.queries && now.ids == read.ids) return true;
+  auto const all = world_.wanted_fields(k, fields);
+  std::vector<std::string> const members(all.begin(), all.end());
+  world::loader loading(world_, k, all);
+  std::set<std::uint64_t> here;
+  auto const add = [&](json const& raw) {
+    if (here.insert(raw.at("id").get<std::uint64_t>()).second) loading.add(raw);
+  };
+  for (auto const& query : now.queries) {
+    std::size_t came = 0;
+    auto const ok = netbox_.read_where(k, query, members, most, lane, [&](json const& raw) {
+      ++came;
+      add(raw);
+    });
+    if (!ok && came < most) return ok.error();
+    if (!ok) return false;  // NetBox does not know that filter
+  }
+  if (auto ok = netbox_.read_ids(k, {now.ids.begin(), now.ids.end()}, members, lane, add); !ok) return ok.error();
+  loading.finish();
+  read = std::move(now);
+  return true;
 }
 
 base::result<void> session::read_tables(collected const& what, std::string const& lane) {
@@ -125,8 +162,17 @@ base::result<void> session::read_tables(collected const& what, std::string const
   for (auto const& [name, fields] : needed) order.push_back(kinds_.find(name));
   std::stable_sort(order.begin(), order.end(),
                    [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
-  for (auto const* k : order)
+  auto const wanted =
+      options_.few_guests ? everything_asked_for(kinds_, what) : std::map<std::string, asked_for>{};
+  for (auto const* k : order) {
+    if (options_.few_guests && !wanted.contains(k->name)) continue;  // nothing refers to one
+    if (auto const its = wanted.find(k->name); its != wanted.end()) {
+      auto const done = read_few(*k, needed[k->name], its->second, lane);
+      if (!done) return done.error();
+      if (*done) continue;
+    }
     if (auto read = read_table(*k, needed[k->name], lane); !read) return read;
+  }
   return {};
 }
 

@@ -15,6 +15,7 @@
 #include "core/engine/collected.hpp"
 #include "core/engine/journal_memory.hpp"
 #include "core/engine/memory.hpp"
+#include "core/engine/narrow.hpp"
 #include "core/engine/report.hpp"
 #include "core/netbox/client.hpp"
 #include "core/store/journal.hpp"
@@ -26,6 +27,7 @@ struct session_options {
   std::size_t max_deletes = 10, max_deletes_percent = 20;
   std::optional<std::size_t> allow_deletes;  // --allow-deletes
   bool adopt_only = false;                   // weir adopt
+  bool few_guests = false;                   // --guest: what is wanted is little, and little is read
   std::string run_id;
   bool dry = false;
   // A dry run's: what earlier runs remembered is read from it. May be null.
@@ -60,6 +62,9 @@ class session {
  private:
   base::result<void> read_tables(collected const& what, std::string const& lane);
   base::result<void> read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane);
+  // Only the rows that `wanted` may be about, and those that were read for that before. False: all of them must be.
+  base::result<bool> read_few(netbox::kind const& k, std::set<std::string> const& fields, asked_for const& wanted,
+                              std::string const& lane);
   void carry_out(job_report& r, report& into);
   // What was noted gets into the journal, before anything is written on top of it. False: it could not be.
   bool keep_notes(job_report& r, report& into);
@@ -85,6 +90,11 @@ class session {
   std::unique_ptr<memory> memory_;
   journal_memory* kept_ = nullptr;  // the same, if it is the journal's
   std::uint64_t next_batch_ = 1;
+  struct few {
+    std::set<std::string> queries;
+    std::set<std::uint64_t> ids;
+  };
+  std::map<std::string, few> few_;  // by kind, of which a part was read
 };
 
 }  // namespace weir::engine

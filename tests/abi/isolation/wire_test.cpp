@@ -267,6 +267,7 @@ TEST(wire, holds_a_child_to_the_contract) {
   EXPECT_EQ(refusal(metric(1, "guests", std::numeric_limits<double>::infinity())), "an ill-formed metric");
   EXPECT_EQ(refusal(metric(1, "Guests", 1)), "an ill-formed metric");
   EXPECT_EQ(refusal(metric(2, "guests", 1)), "an ill-formed metric");
+  EXPECT_EQ(refusal(one(type::scope, "x")), "a message of the wrong length");
   writer put(type::state_put, 1);
   put.text("k").u8(1).text(std::string((64 << 10) + 1, 'v'));
   EXPECT_EQ(refusal(std::move(put)), "an ill-formed key or value of the state");

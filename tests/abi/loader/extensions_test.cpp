@@ -1,4 +1,4 @@
-// What stages do with the extensions log, metrics and state, and what the host does not let them.
+// What stages do with the extensions log, metrics, state and scope, and what the host does not let them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -106,6 +106,7 @@ struct refusing : fake_services {
   base::result<void> metric(metric_kind, std::string_view, double) override { return why; }
   base::result<std::optional<std::string>> state_get(std::string_view) override { return why; }
   base::result<void> state_put(std::string_view, std::optional<std::string_view>) override { return why; }
+  base::result<std::string> scope() override { return why; }
 };
 
 TEST(extension_metrics, what_is_refused_gives_its_reason) {
@@ -168,6 +169,29 @@ TEST(extension_state, a_store_that_fails_is_no_fault_of_the_arguments) {
   EXPECT_HAS(failure("state-put-passes-on", s), "WEIR_E_INVALID");
   s.why = base::fail(error_code::interrupted, "stopping");
   failure("state-passes-on", s, error_code::interrupted);
+}
+
+TEST(extension_scope, is_handed_out_as_it_is) {
+  fake_services s;
+  s.scope_text = R"({"include":{"nodes":["pve1"]}})";
+  EXPECT_EQ(good("scope-is-logged", s), "");
+  ASSERT_EQ(s.logged.size(), 1u);
+  EXPECT_EQ(s.logged.front().second, s.scope_text);
+}
+
+TEST(extension_scope, rules_are_checked) {
+  fake_services s;
+  EXPECT_HAS(failure("scope-null-out", s), "get(): out is null");
+  EXPECT_HAS(failure("scope-late", s), "get() was called outside collect()");
+}
+
+// Not to be taken for everything.
+TEST(extension_scope, one_that_is_not_known_fails) {
+  refusing s;
+  s.why = base::fail("there is no telling");
+  auto const text = failure("scope-passes-on", s);
+  EXPECT_HAS(text, "WEIR_E_FAILED");
+  EXPECT_HAS(text, "there is no telling");
 }
 
 }  // namespace

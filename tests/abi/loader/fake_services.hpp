@@ -23,6 +23,7 @@ class fake_services : public services {
   answers mode = answers::at_once;
   std::atomic<bool> stop{false};
   bool plan = false;
+  std::string scope_text = R"({"guests":[101]})";
   std::optional<base::error> refuse_emit;
   bool sound_is_taken = false;  // what emit() shall not be asked about first
   bool emit_throws = false;
@@ -105,6 +106,8 @@ class fake_services : public services {
       state.erase(std::string(key));
     return {};
   }
+
+  base::result<std::string> scope() override { return scope_text; }
 
   static fetched answer(std::string_view target) {
     if (target == "/denied") return {403, "", "GET /denied: 403, the token lacks Sys.Audit", false};

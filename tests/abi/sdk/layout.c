@@ -81,5 +81,6 @@ int main(void) {
   /* The ids by which extensions are asked for are part of the contract. */
   if (strcmp(WEIR_EXT_NETBOX, "weir.netbox/1") != 0 || strcmp(WEIR_EXT_LOG, "weir.log/1") != 0) return 3;
   if (strcmp(WEIR_EXT_METRICS, "weir.metrics/1") != 0 || strcmp(WEIR_EXT_STATE, "weir.state/1") != 0) return 4;
+  if (strcmp(WEIR_EXT_SCOPE, "weir.scope/1") != 0) return 5;
   return 0;
 }

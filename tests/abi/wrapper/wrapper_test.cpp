@@ -289,6 +289,20 @@ TEST(state, is_optional) {
   EXPECT_TRUE(out.ok()) << out.text();
 }
 
+TEST(scope, is_everything_unless_said) {
+  host h;
+  std::string seen;
+  auto const look = [&](weir::run& r) { seen = r.scope_json(); };
+  EXPECT_TRUE(run(h, look).ok());
+  EXPECT_EQ(seen, "{}");
+  h.scope({{"guests", {101}}});
+  EXPECT_TRUE(run(h, look).ok());
+  EXPECT_EQ(seen, R"({"guests":[101]})");
+  h.without(WEIR_EXT_SCOPE);
+  EXPECT_TRUE(run(h, look).ok());
+  EXPECT_EQ(seen, "{}");
+}
+
 TEST(state, the_strict_host_finds_breaches) {
   host h;
   auto const breach = [&](std::function<void(weir::state_client const&)> const& f, char const* what) {

@@ -1,4 +1,4 @@
-/* Stages that use the extensions log, metrics and state, one particular way each. */
+/* Stages that use the extensions log, metrics, state and scope, one particular way each. */
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
@@ -207,6 +207,38 @@ static weir_status state_put_passes_on(void* self, weir_run const* run) {
   return state()->put(run, text("cursor"), text("v"));
 }
 
+/* --- scope -------------------------------------------------------------------------------------------------------- */
+
+static weir_scope_v1 const* scope(void) { return host->extension(host, WEIR_EXT_SCOPE); }
+
+/* Asked twice it is the same text, at the same place. */
+static weir_status scope_is_logged(void* self, weir_run const* run) {
+  weir_str first = {NULL, 0}, second = {NULL, 0};
+  (void)self;
+  if (scope()->get(run, &first) != WEIR_OK || scope()->get(run, &second) != WEIR_OK) return WEIR_E_FAILED;
+  if (first.ptr != second.ptr || first.len != second.len) return WEIR_E_FAILED;
+  host->log(host, WEIR_INFO, first);
+  return WEIR_OK;
+}
+
+static weir_status scope_null_out(void* self, weir_run const* run) {
+  (void)self;
+  return want(WEIR_E_INVALID, scope()->get(run, NULL));
+}
+
+static weir_status scope_passes_on(void* self, weir_run const* run) {
+  weir_str out = {"x", 1};
+  weir_status const s = scope()->get(run, &out);
+  (void)self;
+  return out.len == 0 ? s : WEIR_OK;
+}
+
+static void asks_late(void* self) {
+  weir_str out = {NULL, 0};
+  (void)self;
+  scope()->get(kept, &out);
+}
+
 #define STAGE(ID, COLLECT, DESTROY)                                                                       \
   &(const weir_stage) {                                                                                   \
     WEIR_HEAD(weir_stage), ID, "1", ID, "", "proxmox", "[\"extras.tag\"]", NULL, create, COLLECT, DESTROY \
@@ -242,6 +274,10 @@ static weir_stage const* const stages[] = {
     STAGE("state-late", keeps_run, puts_late),
     PLAIN("state-passes-on", state_passes_on),
     PLAIN("state-put-passes-on", state_put_passes_on),
+    PLAIN("scope-is-logged", scope_is_logged),
+    PLAIN("scope-null-out", scope_null_out),
+    PLAIN("scope-passes-on", scope_passes_on),
+    STAGE("scope-late", keeps_run, asks_late),
 };
 
 const weir_plugin weir_plugin_v1 = {WEIR_HEAD(weir_plugin),         "extends", "1", "weir's tests", stages,
