@@ -199,7 +199,7 @@ class backups {
       auto const& q = round[i];
       try {
         if (!answer.ok()) throw source_error(std::string{answer.error()}, answer.http_status());
-        for (auto const& row : proxmox::rows(data(q.target, answer), q.target)) emit_backup(r, q, row, of, t);
+        each_of_data(q.target, answer, [&](json const& row) { emit_backup(r, q, row, of, t); });
       } catch (source_error const& e) {
         // Where the node, or its mount, is the matter, another one may do. Two are tried, to keep an outage short.
         bool const elsewhere = q.of->shared && q.of->next < std::min<std::size_t>(2, q.of->nodes.size()) &&

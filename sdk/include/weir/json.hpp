@@ -21,12 +21,14 @@ inline json options(context const& c) {
   return j;
 }
 
-// Text that came from `target` as JSON. Throws source_error that names the target and the place of the fault.
-inline json parse(std::string_view target, std::string_view body, unsigned http_status = 200) {
+// Text that came from `target` as JSON. Throws source_error that names the target and the place of the fault. `seen`:
+// nlohmann's callback while it reads.
+inline json parse(std::string_view target, std::string_view body, unsigned http_status = 200,
+                  json::parser_callback_t const& seen = nullptr) {
   std::string const answer = "the answer of " + std::string{target};
   if (body.empty()) throw source_error(answer + " is empty", http_status);
   try {
-    return json::parse(body);
+    return json::parse(body, seen);
   } catch (json::parse_error const& e) {
     std::string_view why = e.what();
     if (auto const at = why.find("syntax error"); at != why.npos) why.remove_prefix(at);
@@ -50,6 +52,31 @@ inline json data(std::string_view target, reply const& r) {
     throw source_error("the answer of " + std::string{target} + " has no member \"data\"", r.http_status());
   }
   return std::move(j["data"]);
+}
+
+// The objects of the list in `data`, one after the other: of an answer with 100,000 of them only one is in memory.
+// Throws source_error as data() does, also where `data` is no list; what was handed to `each` before stays handed over.
+template <class Each>
+void each_of_data(std::string_view target, reply const& r, Each&& each) {
+  bool in_data = false, in_list = false;
+  json const rest = parse(target, r.body(), r.http_status(), [&](int depth, json::parse_event_t event, json& parsed) {
+    using what = json::parse_event_t;
+    if (depth == 1 && event == what::key) in_data = parsed == "data";
+    if (depth == 1 && (event == what::array_start || event == what::array_end))
+      in_list = in_data && event == what::array_start;
+    if (depth != 2 || event != what::object_end || !in_list) return true;
+    each(static_cast<json const&>(parsed));
+    return false;
+  });
+  auto const list = rest.is_object() ? rest.find("data") : rest.end();
+  if (!rest.is_object() || list == rest.end()) {
+    throw source_error("the answer of " + std::string{target} + " has no member \"data\"", r.http_status());
+  }
+  if (!list->is_array()) {
+    throw source_error(
+        "the answer of " + std::string{target} + " holds " + list->type_name() + " where a list was expected",
+        r.http_status());
+  }
 }
 
 // [any] GET, parse, unwrap. Throws source_error.

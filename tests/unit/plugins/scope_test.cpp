@@ -220,7 +220,7 @@ TEST_F(narrowed, storages_outside_are_not_read) {
 
 TEST_F(narrowed, backups_of_a_single_guest) {
   files("pve1", "nfs", {file("nfs", 102), file("nfs", 100)}, "&vmid=102");  // a storage that knows no such filter
-  files("pve1", "local", {file("local", 102)}, "&vmid=102");
+  files("pve1", "local", json::array({file("local", 102)}), "&vmid=102");
   files("pve2", "local", json::array(), "&vmid=102");
   auto const out = collect("backups", {{"guests", {102}}});
   EXPECT_EQ(backups_of(out), (std::set<std::string>{"nfs102", "loc102"}));

@@ -44,6 +44,32 @@ TEST(wrapper, what_is_thrown_becomes_a_status_and_a_message) {
   EXPECT_EQ(run(h, [](weir::run&) { throw weir::error("x", "", WEIR_OK); }).status, WEIR_E_FAILED);
 }
 
+TEST(wrapper, a_list_is_handed_over_item_by_item) {
+  host h;
+  auto const rows = [&](std::string const& body) {
+    std::vector<json> out;
+    std::string fault;
+    h.answer("/list", body);
+    auto const ended = run(h, [&](weir::run& r) {
+      auto const got = r.fetch("/list");
+      weir::each_of_data("/list", got, [&](json const& row) { out.push_back(row); });
+    });
+    return std::pair(out, ended.message);
+  };
+  EXPECT_EQ(rows(R"({"data":[{"a":1,"in":{"b":[{"c":2}]}},3,{},null,{"a":2}],"total":2})").first,
+            (std::vector<json>{{{"a", 1}, {"in", {{"b", json::array({{{"c", 2}}})}}}}, json::object(), {{"a", 2}}}));
+  EXPECT_EQ(rows(R"({"data":[]})").first, std::vector<json>{});
+  // Only what is in the list itself.
+  EXPECT_EQ(rows(R"({"meta":{"x":{"y":1}},"more":[{"z":1}],"data":[{"a":1}],"rest":[{"z":2}]})").first,
+            (std::vector<json>{{{"a", 1}}}));
+  EXPECT_EQ(rows(R"({"data":{"a":{"b":1}}})").second, "the answer of /list holds object where a list was expected");
+  EXPECT_EQ(rows(R"({"nodata":1})").second, "the answer of /list has no member \"data\"");
+  EXPECT_EQ(rows("[1]").second, "the answer of /list has no member \"data\"");
+  auto const cut = rows(R"({"data":[{"a":1},{"a":)");
+  EXPECT_EQ(cut.first, (std::vector<json>{{{"a", 1}}}));
+  EXPECT_NE(cut.second.find("truncated?"), std::string::npos) << cut.second;
+}
+
 struct refuses_options {
   static constexpr weir::info about{.id = "refuses", .version = "1", .title = "t"};
   explicit refuses_options(weir::context const& c) {
