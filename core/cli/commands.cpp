@@ -45,9 +45,9 @@ int deliver(std::string const& text, int code) {
 // At the end of a command, when its result has been printed: nobody has to wait for a Pushgateway to see it.
 class metrics_of_run {
  public:
-  metrics_of_run(arguments const& args, setup const& ready) : args_(args), ready_(ready) {}
+  metrics_of_run(arguments const& args, setup const& ready, bool dry) : args_(args), ready_(ready), dry_(dry) {}
   ~metrics_of_run() {
-    if (args_.what == arguments::command::plan) return;
+    if (dry_) return;
     auto where = ready_.settings.metrics;
     if (!args_.metrics_file.empty()) where.textfile = args_.metrics_file;
     std::cout.flush();
@@ -59,9 +59,43 @@ class metrics_of_run {
  private:
   arguments const& args_;
   setup const& ready_;
+  bool const dry_;
 };
 
+run_request request_of(arguments const& args) {
+  using command = arguments::command;
+  run_request out;
+  out.what = args.what == command::plan     ? run_request::command::plan
+             : args.what == command::resume ? run_request::command::resume
+             : args.what == command::apply  ? run_request::command::apply
+             : args.what == command::adopt  ? run_request::command::adopt
+             : args.what == command::undo   ? run_request::command::undo
+                                            : run_request::command::sync;
+  if (out.what == run_request::command::undo)
+    out.undoes = args.run;
+  else
+    out.resumes = args.run;
+  out.carry_out = args.carry_out;
+  if (args.max_duration_s)
+    out.max_duration = std::chrono::milliseconds(static_cast<std::int64_t>(*args.max_duration_s * 1000));
+  return out;
+}
+
+base::result<void> store(std::string const& file, engine::report const& r, setup const& ready) {
+  auto const now = engine::circumstances_of(ready.settings, ready.options);
+  if (!now) return now.error();
+  return engine::store_plan(file, r, *now, engine::command_of(r), std::chrono::system_clock::now());
+}
+
+
 }  // namespace
+
+bool has_changes(engine::report const& r) {
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans)
+      if (!p.creates.empty() || !p.updates.empty() || !p.deletes.empty()) return true;
+  return false;
+}
 
 std::atomic<bool>& stop_requested() { return stop; }
 
@@ -77,9 +111,30 @@ void catch_signals() {
   signal(SIGXFSZ, SIG_IGN);  // a limit on files' sizes (ulimit -f): the journal's write fails and says so
 }
 
-int sync(arguments const& args) {
+int sync(arguments const& given) {
+  auto args = given;
   configure_log(args);
   bool const streams = args.output == "ndjson";
+  auto request = request_of(args);
+  bool const dry = request.only_plans();
+  auto const end_early = [&](base::error const& e, int code) {
+    if (streams)
+      std::cerr << exit_event(code, e);
+    else
+      complain(e);
+    return code;
+  };
+  if (!dry && !args.out.empty())
+    return end_early(base::fail(base::error_code::usage, "--out stores a plan, and --apply carries it out at once",
+                                "one of the two"),
+                     exit_code::usage);
+  if (request.what == run_request::command::apply) {
+    auto plan = engine::load_plan(args.plan_file);
+    if (!plan) return end_early(plan.error(), exit_code::failed);
+    // Its stages, also those that the configuration does not name.
+    for (auto const& [stage, made_by] : plan->made_under.plugins) args.stages.push_back(stage);
+    request.plan = std::move(*plan);
+  }
   setup ready;
   if (auto code = prepare(args, ready)) {
     if (streams)
@@ -88,20 +143,13 @@ int sync(arguments const& args) {
     return *code;
   }
   catch_signals();
-  run_request request;
-  request.what = args.what == arguments::command::plan     ? run_request::command::plan
-                 : args.what == arguments::command::resume ? run_request::command::resume
-                                                           : run_request::command::sync;
-  request.resumes = args.run;
-  if (args.max_duration_s)
-    request.max_duration = std::chrono::milliseconds(static_cast<std::int64_t>(*args.max_duration_s * 1000));
-  bool const dry = request.what == run_request::command::plan;
   std::optional<event_stream> events;
   if (streams) events.emplace(STDOUT_FILENO, ready.options.run_id, dry || args.verbose);
-  metrics_of_run numbers(args, ready);
+  metrics_of_run numbers(args, ready, dry);
   auto const outcome = [&] {
     progress_options how{rows_wanted(args), colour_wanted(args, STDERR_FILENO), dry, {}};
-    if (request.what != run_request::command::resume)  // what is left of a run is known later
+    using command = run_request::command;
+    if (request.what != command::resume && request.what != command::apply && request.what != command::undo)
       for (auto const& [source, stage] : engine::stages_by_source(ready.settings, ready.options))
         how.expected.emplace_back(source, stage->id);
     progress_display display(std::move(how));
@@ -141,10 +189,17 @@ int sync(arguments const& args) {
     return code;
   }
   auto const& report = *outcome.report;
-  if (code == exit_code::done && dry && args.detailed_exitcode)
-    for (auto const& job : report.jobs)
-      for (auto const& p : job.plans)
-        if (!p.creates.empty() || !p.updates.empty() || !p.deletes.empty()) code = exit_code::changes;
+  std::string stored;
+  if (dry && !args.out.empty() && !report.fatal && !report.interrupted) {
+    auto const ok = store(args.out, report, ready);
+    if (ok) {
+      stored = args.out;
+    } else {
+      complain(ok.error());
+      if (code == exit_code::done) code = exit_code::failed;
+    }
+  }
+  if (code == exit_code::done && dry && args.detailed_exitcode && has_changes(report)) code = exit_code::changes;
   bool const no_result = report.jobs.empty() && report.fatal;
   if (outcome.error && !streams) complain(*outcome.error);
   if (events) {
@@ -158,7 +213,7 @@ int sync(arguments const& args) {
   } else if (no_result) {
     complain(*report.fatal);
   } else {
-    code = deliver(as_text(report, {colour_wanted(args, STDOUT_FILENO), args.verbose}), code);
+    code = deliver(as_text(report, {colour_wanted(args, STDOUT_FILENO), args.verbose, 96, stored}), code);
   }
   return code;
 }

@@ -1,13 +1,32 @@
 // weir show FILE.
-#include "core/base/result.hpp"
+#include <unistd.h>
+
+#include <iostream>
+
+#include "core/base/text.hpp"
 #include "core/cli/commands.hpp"
 #include "core/cli/exit_codes.hpp"
+#include "core/cli/report.hpp"
 #include "core/cli/setup.hpp"
+#include "core/engine/plan_file.hpp"
 
 namespace weir::cli {
 
 int show_plan(arguments const& args) {
-  complain(base::fail("weir show " + args.plan_file + " is not built yet"));
+  auto const plan = engine::load_plan(args.plan_file);
+  if (!plan) {
+    complain(plan.error());
+    return exit_code::failed;
+  }
+  int code = exit_code::done;
+  if (args.detailed_exitcode && has_changes(plan->what)) code = exit_code::changes;
+  if (args.output == "json")
+    std::cout << as_json(plan->what, code);
+  else
+    std::cout << as_text(plan->what, {colour_wanted(args, STDOUT_FILENO), args.verbose, 96, args.plan_file});
+  std::cout << std::flush;
+  if (std::cout) return code;
+  complain(base::fail("the plan could not be written to stdout"));
   return exit_code::failed;
 }
 

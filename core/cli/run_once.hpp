@@ -6,18 +6,26 @@
 #include <string_view>
 
 #include "core/cli/setup.hpp"
+#include "core/engine/plan_file.hpp"
 #include "core/engine/run.hpp"
 
 namespace weir::cli {
 
 struct run_request {
-  enum class command { sync, plan, resume };
+  enum class command { sync, plan, resume, apply, adopt, undo };
   command what = command::sync;
   std::string resumes;  // resume: a run's id, or the beginning of one; empty: the last unfinished
-  std::optional<std::chrono::milliseconds> max_duration;
+  std::string undoes;   // undo: the same; never empty
+  std::optional<engine::stored_plan> plan = {};  // apply
+  bool carry_out = false;                        // adopt, undo: apply the plan at once
+  std::optional<std::chrono::milliseconds> max_duration = {};
+
+  bool only_plans() const {
+    return what == command::plan || ((what == command::adopt || what == command::undo) && !carry_out);
+  }
 };
 
-std::string_view name(run_request::command c);  // "sync", "plan", "resume"
+std::string_view name(run_request::command c);  // "sync", "plan", "resume", "apply", "adopt", "undo"
 
 struct run_outcome {
   int exit_code = 0;

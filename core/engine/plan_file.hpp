@@ -29,6 +29,9 @@ struct stored_plan {
   report what;  // dry, with jobs, plans, notices and failures
 };
 
+// Of this configuration and these plugins. Error: a plugin's file cannot be read.
+base::result<plan_circumstances> circumstances_of(config::configuration const& settings, run_options const& options);
+
 // Writes it whole or not at all, readable by its owner alone. Errors name the file.
 base::result<void> store_plan(std::filesystem::path const& file, report const& r, plan_circumstances const& now,
                               std::string_view command, wall_clock::time_point made);

@@ -45,6 +45,7 @@ struct source_report {
 struct report {
   std::shared_ptr<netbox::registry const> kinds;  // the plans point into it
   std::string run_id;
+  std::string command;  // run_options::command
   bool dry = false;
   config::profile profile;
   std::string netbox_url, netbox_version;
@@ -64,7 +65,7 @@ struct report {
   std::chrono::milliseconds took{0};
 };
 
-std::string_view command_of(report const& r);  // "plan", "sync", "resume"
+std::string_view command_of(report const& r);  // "plan", "sync", "resume", "apply", "adopt", "undo"
 
 struct progress {
   std::string source, stage;

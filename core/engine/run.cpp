@@ -54,7 +54,11 @@ std::string_view name(progress::phase p) {
   return "";
 }
 
-std::string_view command_of(report const& r) { return r.dry ? "plan" : r.resumes.empty() ? "sync" : "resume"; }
+std::string_view command_of(report const& r) {
+  for (std::string_view const one : {"apply", "adopt", "undo"})
+    if (r.command == one) return one;
+  return r.dry ? "plan" : r.resumes.empty() ? "sync" : "resume";
+}
 
 planned_counts planned_by(job_report const& j) {
   planned_counts out;
@@ -482,6 +486,9 @@ void runner::carry_out_plans() {
       }
   for (auto& j : *jobs) {
     auto const started = steady_clock::now();
+    for (auto const& p : j.plans)
+      for (auto const* list : {&p.updates, &p.creates, &p.deletes})
+        j.planned_requests += requests_for(list->size(), settings_.profile.objects_per_request);
     tell_(&observer::stage_started, j.source, j.stage);
     if (auto why = why_stop()) {
       j.status = job_status::stopped;
@@ -509,6 +516,7 @@ void runner::tick(std::stop_token ended) {
 
 report runner::go() {
   report_.run_id = options_.run_id;
+  report_.command = options_.command;
   report_.resumes = options_.resumes;
   report_.dry = options_.dry;
   report_.profile = settings_.profile;
