@@ -213,6 +213,74 @@ std::string in_words(ordered_json const& value) {
   return base::join(parts);
 }
 
+// --- what a run did to NetBox's objects
+
+struct touched {
+  store::batch_record const* batch = nullptr;
+  store::object_record object;
+};
+
+// Where people see it. The pages have the paths of the API's lists.
+std::string link_of(store::run_record const& r, touched const& t) {
+  if (t.object.netbox_id == 0 || t.object.action == "delete") return "";
+  return store::normalised_url(r.netbox_url) + "/" + t.batch->path + "/" + std::to_string(t.object.netbox_id) + "/";
+}
+
+// Every write bears the run's id in its changelog message.
+std::string changelog_of(store::run_record const& r) {
+  return store::normalised_url(r.netbox_url) + "/core/changelog/?q=" + base::url_encode("weir run " + r.id);
+}
+
+base::result<std::vector<touched>> done_objects(store::journal const& journal, std::string const& run,
+                                                std::vector<store::batch_record> const& batches) {
+  std::vector<touched> out;
+  for (auto const& b : batches) {
+    auto objects = journal.objects(run, b.number);
+    if (!objects) return objects.error();
+    for (auto& o : *objects)
+      if (o.state == store::batch_state::done) out.push_back({&b, std::move(o)});
+  }
+  return out;
+}
+
+struct field_now {
+  std::string name;
+  ordered_json before, after;
+};
+
+// An update's fields, custom fields one by one.
+std::vector<field_now> fields_of(store::object_record const& o) {
+  std::vector<field_now> out;
+  if (o.action != "update") return out;
+  auto const before = parsed_or_null(o.before), after = parsed_or_null(o.after);
+  if (!after.is_object()) return out;
+  auto const at = [](ordered_json const& object, std::string const& name) {
+    auto const found = object.is_object() ? object.find(name) : object.end();
+    return object.is_object() && found != object.end() ? *found : ordered_json(nullptr);
+  };
+  for (auto const& [name, value] : after.items()) {
+    if (name != "custom_fields" || !value.is_object()) {
+      out.push_back({name, at(before, name), value});
+      continue;
+    }
+    for (auto const& [field, sent] : value.items())
+      out.push_back({name + "." + field, at(at(before, name), field), sent});
+  }
+  return out;
+}
+
+std::string value_of(ordered_json const& v) {
+  if (v.is_null()) return "none";
+  return base::shorten(
+      v.is_string() ? v.get<std::string>() : v.dump(-1, ' ', false, ordered_json::error_handler_t::replace), 40);
+}
+
+std::string changes_of(store::object_record const& o) {
+  std::vector<std::string> parts;
+  for (auto const& f : fields_of(o)) parts.push_back(f.name + " " + value_of(f.before) + " → " + value_of(f.after));
+  return base::shorten(base::join(parts, " · "), 120);
+}
+
 // --- the two forms
 
 int complained(base::error const& e) {
@@ -318,6 +386,8 @@ int show(store::journal const& journal, arguments const& args) {
     if (is_open(b.state)) open.push_back(&b);
   }
   auto const next = next_step(r, resumed_by);
+  auto const done = done_objects(journal, r.id, *batches);
+  if (!done) return complained(done.error());
 
   if (args.output == "json") {
     ordered_json out{{"weir", version}, {"journal", journal.file().string()}};
@@ -347,6 +417,23 @@ int show(store::journal const& journal, arguments const& args) {
            {"netbox_id", f.object.netbox_id ? ordered_json(f.object.netbox_id) : ordered_json(nullptr)},
            {"reason", f.object.reason}});
     }
+    out["objects"] = ordered_json::array();
+    for (auto const& t : *done) {
+      ordered_json item{{"batch", t.batch->number},
+                        {"source", t.batch->source},
+                        {"stage", t.batch->stage},
+                        {"kind", t.batch->kind},
+                        {"action", t.object.action},
+                        {"label", t.object.label},
+                        {"key", parsed_or_null(t.object.key)},
+                        {"netbox_id", t.object.netbox_id ? ordered_json(t.object.netbox_id) : ordered_json(nullptr)},
+                        {"url", text_or_null(link_of(r, t))},
+                        {"fields", ordered_json::array()}};
+      for (auto& f : fields_of(t.object))
+        item["fields"].push_back({{"field", f.name}, {"before", f.before}, {"after", f.after}});
+      out["objects"].push_back(std::move(item));
+    }
+    out["changelog_url"] = changelog_of(r);
     out["open_batches"] = ordered_json::array();
     for (auto const* b : open) out["open_batches"].push_back(to_json(*b));
     out["next"] = text_or_null(next);
@@ -384,6 +471,20 @@ int show(store::journal const& journal, arguments const& args) {
     for (auto const& [state, n] : by_state)
       parts.push_back(fmt::format("{} {} ({})", n.batches, store::name(state), count_of(n.objects, "object")));
     text += "\nbatches: " + base::join(parts) + "\n";
+  }
+  if (!done->empty()) {
+    text += "\nWritten\n";
+    auto const shown = std::min(done->size(), listed);
+    std::vector<std::vector<std::string>> rows;
+    for (std::size_t i = 0; i < shown; ++i) {
+      auto const& t = (*done)[i];
+      auto const sign = t.object.action == "create" ? "+" : t.object.action == "delete" ? "-" : "~";
+      rows.push_back({std::string("  ") + sign, t.batch->kind, base::shorten(t.object.label, 60), link_of(r, t)});
+      if (auto const changes = changes_of(t.object); !changes.empty()) rows.back().push_back(changes);
+    }
+    text += aligned(rows, {});
+    if (shown < done->size()) text += fmt::format("  and {} more  (--output json lists all)\n", done->size() - shown);
+    text += "In NetBox's change log: " + changelog_of(r) + "\n";
   }
   if (!failed->empty()) {
     text += "\nFailed\n";
