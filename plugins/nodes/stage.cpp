@@ -39,6 +39,7 @@ class nodes {
     auto const chosen = proxmox::selection::of(r);
     auto const cluster = proxmox::read_cluster(r);
     auto const hosts = chosen.few_guests() ? hosts_of(r, chosen) : std::set<std::string>{};
+    if (chosen.few_guests() && hosts.empty()) return;  // the stage of the guests says so
     std::string const site_name = site_.empty() ? std::string{r.source()} : site_;
     json const site{{"slug", slug(site_name)}};
     json const role{{"slug", slug(role_)}};
