@@ -85,3 +85,8 @@ set_tests_properties(cli.docs PROPERTIES LABELS cli TIMEOUT 300 FIXTURES_REQUIRE
 add_test(NAME cli.undo COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_undo.py)
 set_tests_properties(cli.undo PROPERTIES LABELS cli TIMEOUT 300
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
+
+# A part of a source, single guests, and the configuration's rules.
+add_test(NAME cli.scope COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_scope.py)
+set_tests_properties(cli.scope PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
