@@ -65,7 +65,13 @@ store::run_state state_of(store::run_record const& r) {
   return r.state == store::run_state::running && process_is_gone(r) ? store::run_state::interrupted : r.state;
 }
 
-bool can_be_resumed(store::run_state s) { return s == store::run_state::stopped || s == store::run_state::interrupted; }
+// Stopped before its end: what is left can be done.
+bool is_unfinished(store::run_state s) { return s == store::run_state::stopped || s == store::run_state::interrupted; }
+
+// Others than these carried out a plan of their own: a sync of their stages would do more than that.
+bool can_be_resumed(store::run_record const& r) {
+  return is_unfinished(state_of(r)) && (r.command == "sync" || r.command == "resume");
+}
 
 struct totals {
   std::uint64_t created = 0, updated = 0, deleted = 0, failed = 0, deferred = 0;
@@ -126,7 +132,7 @@ ordered_json to_json(store::run_record const& r, totals const& t) {
                    {"ended", to_json(r.ended)},
                    {"seconds", nullptr},
                    {"state", store::name(state_of(r))},
-                   {"can_be_resumed", can_be_resumed(state_of(r))},
+                   {"can_be_resumed", can_be_resumed(r)},
                    {"exit_code", nullptr},
                    {"reason", text_or_null(r.reason)},
                    {"totals", to_json(t)},
@@ -325,7 +331,7 @@ int list(store::journal const& journal, arguments const& args) {
                     std::to_string(t.created), std::to_string(t.updated), std::to_string(t.deleted),
                     std::to_string(t.failed), std::to_string(t.deferred)});
     if (urls.size() > 1) rows.back().push_back(line_of(r.netbox_url));
-    if (can_be_resumed(state) && unfinished.empty()) unfinished = r.id;
+    if (can_be_resumed(r) && unfinished.empty()) unfinished = r.id;
   }
   std::cout << aligned(rows, {2, 6, 7, 8, 9, 10, 11});
   if (more) std::cout << "Older ones are there: --limit " << std::uint64_t{args.history_limit} * 5 << "\n";
@@ -345,7 +351,8 @@ std::string next_step(store::run_record const& r, std::optional<std::string> con
       return "It is at work: pid " + std::to_string(r.pid) + " on " + r.host + ".";
     case store::run_state::stopped:
     case store::run_state::interrupted:
-      return "To finish it:  weir resume " + r.id;
+      return can_be_resumed(r) ? "To finish it:  weir resume " + r.id
+                               : "What it left is done by the same command again:  weir " + r.command;
     case store::run_state::resumed:
       return resumed_by ? "What it left was finished by run " + *resumed_by + "."
                         : "What it left was finished by a later run.";

@@ -202,7 +202,7 @@ void inversion::written_later(netbox::kind const& k, object_id id, store::instan
   latest = std::max(latest, when);
 }
 
-void inversion::later_runs(bool there_are) { state_->later_runs = there_are; }
+void inversion::later_runs(bool count_on_it) { state_->later_runs = count_on_it; }
 
 std::map<netbox::kind const*, std::vector<object_id>> inversion::wanted() const {
   std::map<netbox::kind const*, std::vector<object_id>> out;
@@ -565,6 +565,7 @@ class undoing {
   planning const& p_;
   inversion back_;
   std::size_t steps_ = 0;
+  std::set<std::pair<std::string, object_id>> made_;  // by the run
 };
 
 base::result<void> undoing::read_journal(store::run_record const& r) {
@@ -583,6 +584,7 @@ base::result<void> undoing::read_journal(store::run_record const& r) {
       continue;
     }
     for (auto& o : *objects) {
+      if (o.action == "create") made_.emplace(b.kind, o.netbox_id);
       back_.did(*k, b.source, b.stage, b.ended.value_or(b.created), std::move(o));
       ++steps_;
     }
@@ -602,11 +604,13 @@ base::result<void> undoing::read_journal(store::run_record const& r) {
 }
 
 base::result<void> undoing::read_later_runs(store::run_record const& r) {
-  auto const runs = journal_.runs(SIZE_MAX, r.netbox_url);
+  auto runs = journal_.runs(SIZE_MAX, r.netbox_url);
   if (!runs) return runs.error();
-  bool there_are = false;
-  for (auto const& later : *runs) {  // the newest first
-    if (later.id == r.id) break;
+  runs->erase(std::find_if(runs->begin(), runs->end(), [&](auto const& other) { return other.id == r.id; }),
+              runs->end());
+  std::reverse(runs->begin(), runs->end());
+  std::set<std::pair<std::string, object_id>> written;  // and neither deleted nor taken back since
+  for (auto const& later : *runs) {
     auto const batches = journal_.batches(later.id);
     if (!batches) return batches.error();
     for (auto const& b : *batches) {
@@ -614,13 +618,15 @@ base::result<void> undoing::read_later_runs(store::run_record const& r) {
       if (!objects) return objects.error();
       auto const* k = p_.kinds.find(b.kind);
       for (auto const& o : *objects) {
-        // An undo only takes away.
-        there_are = there_are || (later.command != "undo" && o.action != "delete");
         if (k) back_.written_later(*k, o.netbox_id, b.ended.value_or(b.created));
+        if (o.action == "delete" || (o.action == "update" && later.command == "undo"))
+          written.erase({b.kind, o.netbox_id});
+        else if (!b.kind.starts_with("extras.") && !made_.contains({b.kind, o.netbox_id}))
+          written.emplace(b.kind, o.netbox_id);
       }
     }
   }
-  back_.later_runs(there_are);
+  back_.later_runs(!written.empty());
   return {};
 }
 

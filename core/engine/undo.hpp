@@ -32,7 +32,8 @@ class inversion {
            store::object_record what);
   // What weir has written since.
   void written_later(netbox::kind const& k, object_id id, store::instant when);
-  void later_runs(bool there_are);
+  // Is there anything that later runs wrote, and that is not this run's? Then its tags and custom fields are in use.
+  void later_runs(bool count_on_it);
 
   // What plan() needs to know of: objects by kind and id, whole; and of kinds all objects' fields.
   std::map<netbox::kind const*, std::vector<object_id>> wanted() const;
