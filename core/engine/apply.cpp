@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/engine/match.hpp"
 #include "core/netbox/value.hpp"
 
 namespace weir::engine {
@@ -33,12 +34,15 @@ method verb_of(action a) {
 
 apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options)
     : world_(w), options_(std::move(options)), next_number_(options_.first_number) {
-  auto const add_step = [&](action what, netbox::kind const* kind, std::vector<change> const& changes) {
+  auto const add_list = [&](action what, netbox::kind const* kind, std::vector<change const*> const& changes) {
     if (changes.empty()) return;
-    step s{what, kind, {}, {}};
-    for (auto const& c : changes) s.fresh.push_back(&c);
+    steps_.push_back({what, kind, {changes.begin(), changes.end()}, {}});
     total_objects_ += changes.size();
-    steps_.push_back(std::move(s));
+  };
+  auto const add_step = [&](action what, netbox::kind const* kind, std::vector<change> const& changes) {
+    std::vector<change const*> all;
+    for (auto const& c : changes) all.push_back(&c);
+    add_list(what, kind, all);
   };
   // What is undone goes back step by step through what NetBox has accepted once: the plans are in that order.
   auto const undoes = [](std::vector<change> const& changes) {
@@ -48,7 +52,7 @@ apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options)
         return undoes(p.updates) || undoes(p.creates) || undoes(p.deletes);
       })) {
     for (auto const& p : plans) {
-      add_step(action::update, p.kind, p.updates);
+      for (auto const& wave : waves(*p.kind, p.updates)) add_list(action::update, p.kind, wave);
       add_step(action::create, p.kind, p.creates);
       add_step(action::erase, p.kind, p.deletes);
     }
@@ -59,7 +63,8 @@ apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options)
   auto const rank = [&](kind_plan const* p) { return w.kinds().rank(*p->kind); };
   std::stable_sort(order.begin(), order.end(), [&](auto const* a, auto const* b) { return rank(a) < rank(b); });
   for (auto const* p : order) {
-    add_step(action::update, p->kind, p->updates);
+    // Names that one object gives up for another: NetBox carries out a list in its own order.
+    for (auto const& wave : waves(*p->kind, p->updates)) add_list(action::update, p->kind, wave);
     add_step(action::create, p->kind, p->creates);
   }
   std::reverse(order.begin(), order.end());

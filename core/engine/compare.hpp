@@ -24,6 +24,9 @@ struct compared {
 
 // `actual`: NetBox's fields, normalised. `wanted` and `key`: what a stage emitted, normalised and resolved. `last`:
 // what weir wrote last (leaf ► value); nothing: not known. Pure. Rules: netbox::rule.
+//
+// What memory shall hold afterwards: of a field that is written, or is as wanted, what is wanted; of one that a person
+// changed and that stays, what weir wrote before; of a merged one, weir's own part.
 compared compare(netbox::kind const& k, nlohmann::json const& actual, nlohmann::json const& wanted,
                  nlohmann::json const& key, std::optional<nlohmann::json> const& last, show_value const& show);
 
@@ -32,8 +35,7 @@ struct created {
   std::string body, applied;
   std::vector<field_change> fields;
 };
-created create(netbox::kind const& k, nlohmann::json const& whole, nlohmann::json const& wanted,
-               nlohmann::json const& key, show_value const& show);
+created create(netbox::kind const& k, nlohmann::json const& whole, show_value const& show);
 
 // ["custom_fields.a", "name", …]: the leaves that are compared; custom fields one by one, everything else whole.
 std::vector<std::string> leaves(nlohmann::json const& fields);

@@ -9,6 +9,7 @@
 #include "core/engine/compare.hpp"
 #include "core/engine/match.hpp"
 #include "core/engine/orphans.hpp"
+#include "core/engine/proxbox.hpp"
 #include "core/netbox/value.hpp"
 
 namespace weir::engine {
@@ -82,6 +83,10 @@ class differ {
   // References in `fields` from key objects to logical ids. False: one is unknown, `missing` names its field.
   bool resolve(json& fields, std::string& missing, std::string& missing_key);
   void update(object_id id, json const& wanted, json const& key, candidate const& c, matched how);
+  void release(released const& r);
+  void join_releases();
+  std::optional<json> last_of(known_object const& known) const;
+  bool refers_to_pending(known_object const& known) const;
   std::string show(std::string const& field, json const& value);
 
   world& world_;
@@ -125,13 +130,38 @@ std::string differ::show(std::string const& field, json const& value) {
   return base::shorten(text_of(value), longest_value_bytes);
 }
 
+// What was written last, its references as logical ids.
+std::optional<json> differ::last_of(known_object const& known) const {
+  auto out = json::parse(known.applied, nullptr, false);
+  if (!out.is_object()) return {};
+  for (auto const& [field, target] : kind_.refs)
+    if (auto const found = out.find(field); found != out.end() && found->is_number_unsigned())
+      *found = world_.logical(found->get<object_id>(), target);
+  return out;
+}
+
+// Then another process would not know what is meant; the next run will.
+bool differ::refers_to_pending(known_object const& known) const {
+  auto const pending = [](json const& v) { return v.is_number_unsigned() && v.get<object_id>() >= first_pending; };
+  auto const applied = json::parse(known.applied), key = json::parse(known.key);
+  return std::any_of(key.begin(), key.end(), pending) ||
+         std::any_of(kind_.refs.begin(), kind_.refs.end(), [&](auto const& ref) {
+           auto const found = applied.find(ref.first);
+           return found != applied.end() && pending(*found);
+         });
+}
+
 void differ::update(object_id id, json const& wanted, json const& key, candidate const& c, matched how) {
   auto& t = world_.of(kind_);
   auto& r = *t.by_id(id);
-  auto const known = id < first_pending ? memory_.of(kind_, id) : std::nullopt;
-  std::optional<json> last;
-  if (known && !known->applied.empty()) last = json::parse(known->applied, nullptr, false);
-  auto found = compare(kind_, r.fields(), wanted, key, last, shown_);
+  // What is nobody's (a tag, a role) has many writers: what one of them wrote last tells nothing.
+  bool const remembers = id < first_pending && !kind_.mark.empty();
+  auto const known = remembers ? memory_.of(kind_, id) : std::nullopt;
+  auto const actual = r.fields();
+  auto const last = known ? last_of(*known) : how.why == reason::adopted ? written_by_proxbox(kind_, actual) : std::nullopt;
+  auto found = compare(kind_, actual, wanted, key, last, shown_);
+  if (unmark(kind_, actual, wanted, found, shown_) && how.why == reason::differs) how.why = reason::returned;
+  if (rules_.adopt_only) claims_only(world_, kind_, actual, last, how.why, found, shown_);
   for (auto& e : found.edits) {
     e.label = c.label(kind_);
     e.object = id;
@@ -140,7 +170,7 @@ void differ::update(object_id id, json const& wanted, json const& key, candidate
   if (found.fields.empty()) {
     ++plan_.unchanged;
     known_object const now{c.key_text, std::move(found.applied), {}};
-    if (id < first_pending && (!known || *known != now)) memory_.note(kind_, id, now);
+    if (remembers && (!known || *known != now) && !refers_to_pending(now)) memory_.note(kind_, id, now);
     return;
   }
   change out;
@@ -211,10 +241,9 @@ void differ::want(candidate const& c, matcher& matches) {
   auto const label = c.label(kind_);
   json fields = netbox::normalise_desired(kind_, d.fields.unpack());
   json extra = json::object();
-  if (fields.contains("$keep")) {
-    if (auto const* r = world_.of(kind_).by_key(c.key_text)) seen_.insert(r->id);
-    return;
-  }
+  // Whatever becomes of it: what NetBox has under this key is not gone.
+  for (auto const id : matches.held(c)) seen_.insert(id);
+  if (fields.contains("$keep")) return;
   if (auto const create = fields.find("$create"); create != fields.end()) {
     extra = netbox::normalise_desired(kind_, *create);
     fields.erase(create);
@@ -226,8 +255,6 @@ void differ::want(candidate const& c, matcher& matches) {
   json const values = json::parse(c.key_text);
   for (std::size_t i = 0; i < kind_.key.size(); ++i) put(key, kind_.key[i], values.at(i));
 
-  // Whatever becomes of it: what NetBox has under this key is not gone.
-  if (auto const* r = world_.of(kind_).by_key(c.key_text); r && !r->removed) seen_.insert(r->id);
   std::string missing, missing_key;
   if (!resolve(fields, missing, missing_key) || !resolve(extra, missing, missing_key)) {
     if (kind_.skip_when_missing.contains(missing))
@@ -244,9 +271,12 @@ void differ::want(candidate const& c, matcher& matches) {
   if (how.refused) return fail(label, *how.refused);
   if (how.object != 0) {
     seen_.insert(how.object);
+    // What only new objects get is looked at where people's changes of it are to be shown.
+    for (auto const& leaf : leaves(extra))
+      if (kind_.rule_of(leaf) == rule::on_create && at(fields, leaf).is_null()) put(fields, leaf, at(extra, leaf));
     return update(how.object, fields, key, c, std::move(how));
   }
-  auto made = create(kind_, whole, fields, key, shown_);
+  auto made = create(kind_, whole, shown_);
   change out;
   out.what = action::create;
   out.kind = &kind_;
@@ -257,33 +287,106 @@ void differ::want(candidate const& c, matcher& matches) {
   out.body = std::move(made.body);
   out.applied = std::move(made.applied);
   world_.remember_kind(out.object, kind_.name);
-  world_.of(kind_).add(out.object, whole);
+  world_.of(kind_).add(out.object, json::parse(out.body));
   seen_.insert(out.object);
+  if (rules_.adopt_only && !serves_claims(world_, kind_, whole)) return;
   plan_.creates.push_back(std::move(out));
+}
+
+// An object gives up its key: the custom fields of it that do not say whose it is. What else becomes of it is plan_gone's:
+// nobody in the source is it any more.
+void differ::release(released const& r) {
+  auto& t = world_.of(kind_);
+  auto& held = *t.by_id(r.object);
+  json fields = held.fields(), body = json::object(), before = json::object(), key = json::object();
+  auto const known = r.object < first_pending ? memory_.of(kind_, r.object) : std::nullopt;
+  json applied = known ? json::parse(known->applied, nullptr, false) : json();
+  if (!applied.is_object()) applied = json::object();
+  change out;
+  out.what = action::update;
+  out.kind = &kind_;
+  out.object = r.object;
+  auto const& name = at(fields, kind_.label);
+  out.label = name.is_string() ? name.get<std::string>() : "#" + std::to_string(r.object);
+  out.why = reason::released;
+  out.detail = r.detail;
+  for (auto const& member : kind_.key) {
+    key[member] = at(fields, member);
+    if (member == kind_.mark || !member.starts_with("custom_fields.")) continue;
+    out.fields.push_back({member, show(member, at(fields, member)), show(member, nullptr)});
+    put(before, member, at(fields, member));
+    put(body, member, nullptr);
+    put(fields, member, nullptr);
+    key[member] = nullptr;
+    applied.erase(member);
+  }
+  if (out.fields.empty()) return;
+  out.key = text_of(key);
+  out.body = text_of(body);
+  out.before = text_of(before);
+  out.applied = text_of(applied);
+  t.replace(held, fields);
+  seen_.erase(r.object);
+  plan_.updates.push_back(std::move(out));
+}
+
+// An object that gives up its key and is marked as gone changes once.
+void differ::join_releases() {
+  std::unordered_map<object_id, std::size_t> releases;
+  for (std::size_t i = 0; i < plan_.updates.size(); ++i)
+    if (plan_.updates[i].why == reason::released) releases.emplace(plan_.updates[i].object, i);
+  if (releases.empty()) return;
+  std::vector<std::size_t> joined;
+  for (std::size_t i = 0; i < plan_.updates.size(); ++i) {
+    auto& gone = plan_.updates[i];
+    auto const at_release = gone.why == reason::gone ? releases.find(gone.object) : releases.end();
+    if (at_release == releases.end()) continue;
+    auto& into = plan_.updates[at_release->second];
+    auto const join = [](std::string& text, std::string const& more) {
+      auto both = json::parse(text);
+      auto const rest = more.empty() ? json::object() : json::parse(more);
+      // Not merge_patch: a null is a value here.
+      for (auto const& [member, value] : rest.items())
+        if (member == "custom_fields" && value.is_object() && both.contains(member))
+          both[member].update(value);
+        else
+          both[member] = value;
+      text = text_of(both);
+    };
+    join(into.body, gone.body);
+    join(into.before, gone.before);
+    if (!gone.applied.empty()) join(into.applied, gone.applied);
+    for (auto& f : gone.fields) into.fields.push_back(std::move(f));
+    joined.push_back(i);
+  }
+  for (auto i = joined.rbegin(); i != joined.rend(); ++i)
+    plan_.updates.erase(plan_.updates.begin() + static_cast<std::ptrdiff_t>(*i));
 }
 
 kind_plan differ::go(std::vector<desired> const& wanted, std::vector<std::string> const& scopes) {
   candidates_.reserve(wanted.size());
   for (auto const& d : wanted) look_at(d);
   sort_out();
-  matcher matches(world_, kind_, rules_, memory_, candidates_);
-  for (auto const& c : candidates_) want(c, matches);
-  if (!scopes.empty() && !kind_.mark.empty()) {
-    std::vector<json> parsed;
-    for (auto const& s : scopes) {
-      json scope = json::parse(s);
-      std::string missing, missing_key;
-      // Where what it refers to is not in NetBox, nothing of NetBox's can be inside.
-      if (resolve(scope, missing, missing_key)) parsed.push_back(std::move(scope));
-    }
-    plan_gone(world_, kind_, parsed, seen_, rules_, memory_, plan_);
+  std::vector<json> parsed;
+  for (auto const& s : scopes) {
+    json scope = json::parse(s);
+    std::string missing, missing_key;
+    // Where what it refers to is not in NetBox, nothing of NetBox's can be inside.
+    if (resolve(scope, missing, missing_key)) parsed.push_back(std::move(scope));
   }
+  matcher matches(world_, kind_, rules_, memory_, candidates_, parsed);
+  for (auto const& c : candidates_) want(c, matches);
+  if (!rules_.adopt_only)
+    for (auto const& r : matches.releases()) release(r);
+  if (!scopes.empty() && !kind_.mark.empty()) plan_gone(world_, kind_, parsed, seen_, rules_, memory_, plan_, shown_);
+  join_releases();
   // The order of a plan is the order of its labels, whatever the order of the source's answers was.
   auto const by_label = [](change const& a, change const& b) {
     return std::tie(a.label, a.key, a.object) < std::tie(b.label, b.key, b.object);
   };
   std::stable_sort(plan_.updates.begin(), plan_.updates.end(), by_label);
   std::stable_sort(plan_.deletes.begin(), plan_.deletes.end(), by_label);
+  break_rounds(plan_);
   return std::move(plan_);
 }
 
@@ -298,13 +401,27 @@ std::set<std::string> fields_needed(netbox::kind const& k, std::vector<desired> 
   for (auto const& key : k.adopt_by)
     for (auto const& member : key) out.insert(netbox::kind::top(member));
   for (auto const& [field, list] : k.owned_tags) out.insert(netbox::kind::top(list));
+  if (k.when_gone == netbox::orphans::mark && !k.mark.empty()) {
+    out.insert("tags");
+    for (auto const* field : {&k.gone.status, &k.gone.since})
+      if (!field->empty()) out.insert(field == &k.gone.status ? "status" : netbox::kind::top(*field));
+  }
+  if (k.adopt == netbox::adoption::tagged) out.insert("tags");
   for (auto const& d : wanted) {
     auto const fields = d.fields.unpack();
-    for (auto const& leaf : leaves(fields)) {
-      if (leaf == "$create" || k.rule_of(leaf) == rule::on_create) continue;
-      out.insert(netbox::kind::top(leaf));
-      if (auto const frozen = k.frozen_while.find(leaf); frozen != k.frozen_while.end()) out.insert(frozen->second);
-    }
+    auto const need = [&](json const& from, bool created) {
+      for (auto const& leaf : leaves(from)) {
+        auto const by = k.rule_of(leaf);
+        if (leaf == "$create" || by == rule::never) continue;
+        // Only to see whether a person changed what weir wrote; it costs no request of its own.
+        auto const& value = at(from, leaf);
+        if (by == rule::on_create ? k.mark.empty() || netbox::same(value, nullptr) : created) continue;
+        out.insert(netbox::kind::top(leaf));
+        if (auto const frozen = k.frozen_while.find(leaf); frozen != k.frozen_while.end()) out.insert(frozen->second);
+      }
+    };
+    need(fields, false);
+    if (auto const extra = fields.find("$create"); extra != fields.end() && extra->is_object()) need(*extra, true);
   }
   return out;
 }

@@ -2,50 +2,326 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "core/base/text.hpp"
 #include "core/netbox/value.hpp"
 
 namespace weir::engine {
 
 using netbox::at;
+using netbox::put;
 using nlohmann::json;
 
-void plan_gone(world& w, netbox::kind const& k, std::vector<json> const& scopes,
-               std::unordered_set<object_id> const& seen, diff_rules const& rules, memory& known, kind_plan& plan) {
-  (void)known;
-  auto const inside = [&](json const& object) {
-    return std::any_of(scopes.begin(), scopes.end(), [&](json const& scope) {
-      return std::all_of(scope.items().begin(), scope.items().end(),
-                         [&](auto const& item) { return netbox::same(at(object, item.key()), item.value()); });
-    });
-  };
-  std::vector<change> gone;
-  for (auto const& r : w.of(k).rows()) {
-    if (r.removed || r.id >= first_pending) continue;
+namespace {
+
+std::string text_of(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+std::string date_of(wall_clock::time_point t) {
+  return base::format_instant(std::chrono::floor<std::chrono::microseconds>(t)).substr(0, 10);
+}
+
+std::string objects(std::size_t n, netbox::kind const& k) {
+  return std::to_string(n) + " " + k.title + (n == 1 ? "" : "s");
+}
+
+std::string members(std::string const& dotted) { return dotted.substr(dotted.find('.') + 1); }
+
+bool is_tagged(netbox::kind const& k, json const& object) {
+  return !k.gone.tag.empty() && words(at(object, "tags")).contains(k.gone.tag);
+}
+
+// Half a mark is one, too: a person has taken the other half away, and is not contradicted.
+bool is_marked(netbox::kind const& k, json const& object) {
+  return is_tagged(k, object) || (!k.gone.since.empty() && !at(object, k.gone.since).is_null());
+}
+
+// One object that nobody in the source is any more.
+struct orphan {
+  object_id id = 0;
+  std::string label;
+  std::optional<known_object> known;
+  wall_clock::time_point since;  // now, where it is seen for the first time
+  bool first_time = true, in_empty_scope = false;
+  std::string with;  // not empty: NetBox deletes it together with this object, which is part of its key
+};
+
+class gone_planner {
+ public:
+  gone_planner(world& w, netbox::kind const& k, std::vector<json> const& scopes,
+               std::unordered_set<object_id> const& seen, diff_rules const& rules, memory& known, kind_plan& plan,
+               show_value const& show)
+      : world_(w), table_(w.of(k)), kind_(k), rules_(rules), memory_(known), plan_(plan), show_(show) {
+    find(scopes, seen);
+  }
+  void go();
+
+ private:
+  void find(std::vector<json> const& scopes, std::unordered_set<object_id> const& seen);
+  void keep(orphan const& o, std::string detail) { plan_.kept.push_back({o.label, o.id, std::move(detail)}); }
+  void remember(orphan const& o);
+  void refuse(std::vector<orphan> const& refused, std::string because);
+  void mark(orphan const& o);
+  void erase(orphan const& o);
+  std::optional<std::string> goes_with(json const& object);
+  std::string gone_from(orphan const& o) const {
+    return o.first_time ? "no longer in " + rules_.source : "gone from " + rules_.source + " since " + date_of(o.since);
+  }
+  std::string done_to_them() const { return kind_.when_gone == netbox::orphans::erase ? "deleted" : "marked as gone"; }
+
+  world& world_;
+  table& table_;
+  netbox::kind const& kind_;
+  diff_rules const& rules_;
+  memory& memory_;
+  kind_plan& plan_;
+  show_value const& show_;
+  std::vector<orphan> orphans_;
+};
+
+void gone_planner::find(std::vector<json> const& scopes, std::unordered_set<object_id> const& seen) {
+  std::vector<bool> shows_something(scopes.size(), false);
+  std::vector<std::vector<std::size_t>> scopes_of;  // by orphan
+  for (auto const& r : table_.rows()) {
+    if (r.removed) continue;
     auto const object = r.fields();
     // Ours by the mark, in scope by our own look at it: no filter of NetBox's was trusted.
-    if (at(object, k.mark) != json(rules.source) || !inside(object)) continue;
-    ++plan.owned;
-    if (seen.contains(r.id)) continue;
-    change c;
-    c.what = action::erase;
-    c.kind = &k;
-    c.object = r.id;
-    auto const& name = at(object, k.label);
-    c.label = name.is_string() ? name.get<std::string>() : "#" + std::to_string(r.id);
-    c.why = reason::gone;
-    gone.push_back(std::move(c));
+    if (at(object, kind_.mark) != json(rules_.source)) continue;
+    std::vector<std::size_t> inside;
+    for (std::size_t i = 0; i < scopes.size(); ++i)
+      if (std::all_of(scopes[i].items().begin(), scopes[i].items().end(),
+                      [&](auto const& item) { return netbox::same(at(object, item.key()), item.value()); }))
+        inside.push_back(i);
+    if (inside.empty()) continue;
+    bool const is_new = r.id >= first_pending;
+    if (!is_new) ++plan_.owned;
+    if (is_new || seen.contains(r.id)) {
+      for (auto const i : inside) shows_something[i] = true;
+      continue;
+    }
+    auto const& name = at(object, kind_.label);
+    orphan o{r.id, name.is_string() ? name.get<std::string>() : "#" + std::to_string(r.id), memory_.of(kind_, r.id),
+             rules_.now};
+    if (auto parent = goes_with(object)) o.with = std::move(*parent);
+    if (is_marked(kind_, object)) {
+      auto const& date = kind_.gone.since.empty() ? json() : at(object, kind_.gone.since);
+      if (kind_.when_gone != netbox::orphans::erase) {
+        keep(o, "marked as gone" + (date.is_string() ? " since " + date.get<std::string>() : ""));
+        continue;
+      }
+      // What the mark says counts where the journal has been lost.
+      if (date.is_string())
+        if (auto const since = base::parse_instant(date.get<std::string>() + "T00:00:00Z"))
+          o.since = std::min<wall_clock::time_point>(o.since, *since), o.first_time = false;
+    }
+    if (o.known && o.known->gone_since) o.since = std::min(o.since, *o.known->gone_since), o.first_time = false;
+    orphans_.push_back(std::move(o));
+    scopes_of.push_back(std::move(inside));
   }
-  if (gone.empty()) return;
-  plan.allowed = std::max(rules.max_deletes, plan.owned * rules.max_deletes_percent / 100);
-  if (k.when_gone != netbox::orphans::erase || gone.size() > plan.allowed) {
-    plan.deletes_refused = k.when_gone == netbox::orphans::erase;
-    if (plan.deletes_refused) plan.refused = gone.size();
-    for (auto& c : gone) plan.kept.push_back({std::move(c.label), c.object, ""});
+  // Something else in one of its scopes is enough: that answer was not empty.
+  for (std::size_t i = 0; i < orphans_.size(); ++i)
+    orphans_[i].in_empty_scope =
+        std::none_of(scopes_of[i].begin(), scopes_of[i].end(), [&](std::size_t s) { return shows_something[s]; });
+}
+
+// NetBox deletes what belongs to an object along with it: the parents in the natural key.
+std::optional<std::string> gone_planner::goes_with(json const& object) {
+  for (auto const& member : kind_.key) {
+    auto const ref = kind_.refs.find(member);
+    auto const& id = at(object, member);
+    if (ref == kind_.refs.end() || !id.is_number_unsigned()) continue;
+    auto const* target = world_.kinds().find(ref->second);
+    auto const* parent = target ? world_.of(*target).by_id(id.get<object_id>()) : nullptr;
+    if (parent && parent->removed) return target->title + " " + world_.label(*target, parent->id);
+  }
+  return {};
+}
+
+void gone_planner::remember(orphan const& o) {
+  if (o.known && o.known->gone_since) return;
+  auto now = o.known.value_or(known_object{});
+  now.gone_since = o.since;
+  memory_.note(kind_, o.id, now);
+}
+
+void gone_planner::refuse(std::vector<orphan> const& refused, std::string because) {
+  plan_.deletes_refused = true;
+  plan_.refused += refused.size();
+  auto const n = std::to_string(plan_.refused);
+  plan_.refused_because += (plan_.refused_because.empty() ? "" : "; ") + because;
+  plan_.refused_hint = "if they are really gone, weir plan --allow-deletes " + n + " shows what would be " +
+                       done_to_them() + ", and weir sync --allow-deletes " + n +
+                       " does it once; if they are not, look at the token's rights and at the nodes and storages";
+  for (auto const& o : refused) keep(o, "max_deletes");
+}
+
+void gone_planner::mark(orphan const& o) {
+  auto& r = *table_.by_id(o.id);
+  auto const object = r.fields();
+  json body = json::object(), before = json::object(), after = object, applied;
+  if (o.known) applied = json::parse(o.known->applied, nullptr, false);
+  if (!applied.is_object()) applied = json::object();
+  change c;
+  auto const set = [&](std::string const& field, json value, json remembered) {
+    auto const& held = at(object, field);
+    applied[field] = std::move(remembered);
+    if (netbox::same(held, value)) return;
+    c.fields.push_back({field, show_(field, held), show_(field, value)});
+    put(before, field, held);
+    put(after, field, value);
+    put(body, field, std::move(value));
+  };
+  if (!kind_.gone.status.empty()) set("status", kind_.gone.status, kind_.gone.status);
+  auto tags = words(at(object, "tags"));
+  tags.insert(kind_.gone.tag);
+  auto ours = applied.contains("tags") ? words(applied["tags"]) : std::set<std::string>{};
+  ours.insert(kind_.gone.tag);
+  set("tags", tags, ours);
+  if (!kind_.gone.since.empty()) set(kind_.gone.since, date_of(o.since), date_of(o.since));
+  c.what = action::update;
+  c.kind = &kind_;
+  c.object = o.id;
+  c.label = o.label;
+  c.why = reason::gone;
+  c.detail = gone_from(o);
+  json key = json::object();
+  for (auto const& member : kind_.key) key[member] = at(object, member);
+  c.key = text_of(key);
+  c.body = text_of(body);
+  c.before = text_of(before);
+  c.applied = text_of(applied);
+  table_.replace(r, after);
+  plan_.updates.push_back(std::move(c));
+}
+
+void gone_planner::erase(orphan const& o) {
+  auto& r = *table_.by_id(o.id);
+  change c;
+  c.what = action::erase;
+  c.kind = &kind_;
+  c.object = o.id;
+  c.label = o.label;
+  c.why = reason::gone;
+  c.detail = o.with.empty() ? gone_from(o) : "goes with its " + o.with;
+  c.before = text_of(r.fields());
+  r.removed = true;
+  plan_.deletes.push_back(std::move(c));
+}
+
+void gone_planner::go() {
+  // What NetBox deletes in any case is shown, and was decided on with its parent.
+  for (auto const& o : orphans_)
+    if (!o.with.empty()) erase(o);
+  std::erase_if(orphans_, [](orphan const& o) { return !o.with.empty(); });
+  if (orphans_.empty()) return;
+  auto const count = kind_.max_deletes.value_or(rules_.max_deletes);
+  auto const percent = kind_.max_deletes_percent.value_or(rules_.max_deletes_percent);
+  plan_.allowed = rules_.allow_deletes.value_or(std::max(count, plan_.owned * percent / 100));
+  if (kind_.when_gone == netbox::orphans::keep) {
+    for (auto const& o : orphans_) {
+      remember(o);
+      keep(o, "orphans: keep");
+    }
     return;
   }
-  for (auto const& c : gone) w.of(k).by_id(c.object)->removed = true;
-  plan.deletes = std::move(gone);
+  std::vector<orphan> due, unbelieved;
+  for (auto& o : orphans_) {
+    // Nothing to be seen where there was something is more often a fault than the truth.
+    if (o.in_empty_scope && !rules_.allow_deletes) {
+      unbelieved.push_back(std::move(o));
+    } else if (rules_.now - o.since < kind_.grace) {
+      remember(o);
+      keep(o, gone_from(o) + ", to be " + done_to_them() + " from " + date_of(o.since + kind_.grace) + " on");
+    } else {
+      due.push_back(std::move(o));
+    }
+  }
+  if (!unbelieved.empty())
+    refuse(unbelieved, rules_.source + " shows none of the " + objects(unbelieved.size(), kind_) +
+                           " that NetBox has of it there: an empty answer is not believed, none was " + done_to_them());
+  if (due.size() > plan_.allowed)
+    return refuse(due, objects(due.size(), kind_) + " of " + std::to_string(plan_.owned) + " are gone from " +
+                           rules_.source + "; more than " + std::to_string(plan_.allowed) +
+                           " at once are refused, none was " + done_to_them());
+  for (auto const& o : due) {
+    remember(o);
+    kind_.when_gone == netbox::orphans::erase ? erase(o) : mark(o);
+  }
+}
+
+}  // namespace
+
+void plan_gone(world& w, netbox::kind const& k, std::vector<json> const& scopes,
+               std::unordered_set<object_id> const& seen, diff_rules const& rules, memory& known, kind_plan& plan,
+               show_value const& show) {
+  if (rules.adopt_only) return;
+  gone_planner(w, k, scopes, seen, rules, known, plan, show).go();
+}
+
+bool unmark(netbox::kind const& k, json const& actual, json const& wanted, compared& found, show_value const& show) {
+  if (!is_marked(k, actual)) return false;
+  json body = json::parse(found.body), before = json::parse(found.before), after = json::parse(found.after),
+       applied = json::parse(found.applied);
+  auto const set = [&](std::string const& field, json value) {
+    auto const& held = at(actual, field);
+    std::erase_if(found.fields, [&](field_change const& f) { return f.field == field; });
+    if (netbox::same(held, value)) return;
+    found.fields.push_back({field, show(field, held), show(field, value)});
+    put(before, field, held);
+    put(after, field, value);
+    put(body, field, std::move(value));
+  };
+  // The status was the mark's, whatever the rule of the field says, unless a person has set another one since.
+  auto const& status = at(wanted, "status");
+  if (!k.gone.status.empty() && !status.is_null() && at(after, "status") == json(k.gone.status)) {
+    set("status", status);
+    applied["status"] = status;
+    std::erase_if(found.edits, [](kept_edit const& e) { return e.field == "status"; });
+  }
+  if (is_tagged(k, actual)) {
+    auto tags = words(at(after, "tags"));
+    tags.erase(k.gone.tag);
+    set("tags", tags);
+    if (auto ours = applied.find("tags"); ours != applied.end()) {
+      auto left = words(*ours);
+      left.erase(k.gone.tag);
+      *ours = left;
+    }
+  }
+  if (!k.gone.since.empty()) {
+    set(k.gone.since, nullptr);
+    applied.erase(k.gone.since);
+  }
+  found.body = text_of(body);
+  found.before = text_of(before);
+  found.after = text_of(after);
+  found.applied = text_of(applied);
+  return true;
+}
+
+std::map<std::string, std::vector<desired>> needed_for_marks(std::vector<kind_plan> const& plans) {
+  std::map<std::string, std::set<std::string>> kinds_of_field;
+  std::set<std::string> tags;
+  for (auto const& p : plans)
+    for (auto const& c : p.updates) {
+      if (c.why != reason::gone && c.why != reason::released) continue;
+      if (!p.kind->gone.tag.empty()) tags.insert(p.kind->gone.tag);
+      if (!p.kind->gone.since.empty()) kinds_of_field[members(p.kind->gone.since)].insert(p.kind->name);
+    }
+  std::map<std::string, std::vector<desired>> out;
+  for (auto const& [field, kinds] : kinds_of_field)
+    out["extras.customfield"].push_back(
+        {json{{"name", field}}, json{{"type", "date"},
+                                     {"object_types", kinds},
+                                     {"label", "Gone from Proxmox since"},
+                                     {"description", "The day on which weir first missed this object in its source"},
+                                     {"filter_logic", "exact"},
+                                     {"ui_editable", "no"}}});
+  for (auto const& tag : tags)
+    out["extras.tag"].push_back(
+        {json{{"slug", tag}},
+         json{{"name", tag}, {"color", "9e9e9e"}, {"description", "No longer in the source it came from"}}});
+  return out;
 }
 
 }  // namespace weir::engine

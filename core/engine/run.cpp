@@ -262,6 +262,7 @@ bool runner::connect() {
     return false;
   }
   server_ = std::move(*info);
+  session_->proxbox_installed(server_.plugins.contains("netbox_proxbox"));
   report_.netbox_version = server_.version;
   if (options_.plans) return true;
   for (auto const& s : settings_.sources) {

@@ -9,6 +9,7 @@
 
 #include "core/base/log.hpp"
 #include "core/engine/diff.hpp"
+#include "core/engine/orphans.hpp"
 #include "core/netbox/value.hpp"
 
 namespace weir::engine {
@@ -107,7 +108,7 @@ base::result<void> session::read_table(netbox::kind const& k, std::set<std::stri
 
 base::result<bool> session::read_few(netbox::kind const& k, std::set<std::string> const& fields,
                                      asked_for const& wanted, std::string const& lane) {
-  constexpr std::size_t most = 1000;  // a page
+  constexpr std::size_t most = 1000;                                   // a page
   if (world_.holds(k, fields) && !few_.contains(k.name)) return true;  // all of it is here
   auto const queries = queries_for(world_, k, wanted);
   if (!queries) return false;
@@ -162,8 +163,7 @@ base::result<void> session::read_tables(collected const& what, std::string const
   for (auto const& [name, fields] : needed) order.push_back(kinds_.find(name));
   std::stable_sort(order.begin(), order.end(),
                    [&](auto const* a, auto const* b) { return kinds_.rank(*a) < kinds_.rank(*b); });
-  auto const wanted =
-      options_.few_guests ? everything_asked_for(kinds_, what) : std::map<std::string, asked_for>{};
+  auto const wanted = options_.few_guests ? everything_asked_for(kinds_, what) : std::map<std::string, asked_for>{};
   for (auto const* k : order) {
     if (options_.few_guests && !wanted.contains(k->name)) continue;  // nothing refers to one
     if (auto const its = wanted.find(k->name); its != wanted.end()) {
@@ -173,6 +173,22 @@ base::result<void> session::read_tables(collected const& what, std::string const
     }
     if (auto read = read_table(*k, needed[k->name], lane); !read) return read;
   }
+  return {};
+}
+
+// The tag and the custom field that marks of vanished objects take, made when they are first needed.
+base::result<void> session::plan_marks(job_report& r, diff_rules const& rules) {
+  std::vector<kind_plan> first;
+  for (auto const& [name, wanted] : needed_for_marks(r.plans)) {
+    auto const& k = *kinds_.find(name);
+    if (auto read = read_table(k, fields_needed(k, wanted, false), r.stage); !read) return read;
+    auto plan = diff(world_, k, wanted, {}, rules, *memory_);
+    if (plan.creates.empty() && plan.updates.empty()) continue;
+    r.planned_requests += requests_for(plan.creates.size(), options_.profile.objects_per_request) +
+                          requests_for(plan.updates.size(), options_.profile.objects_per_request);
+    first.push_back(std::move(plan));
+  }
+  r.plans.insert(r.plans.begin(), std::make_move_iterator(first.begin()), std::make_move_iterator(first.end()));
   return {};
 }
 
@@ -200,17 +216,34 @@ void session::process(collected what, job_report& r, report& into) {
   rules.now = wire_.on().wall_now();
   rules.adopt_only = options_.adopt_only;
   for (auto const* k : order) {
+    auto const its = proxbox_.recognise(netbox_, world_, *k, what.objects[k->name], r.stage, rules);
+    if (!its && (options_.adopt_only || its.error().code != base::error_code::credentials)) {
+      r.status = its.error().code == base::error_code::stopped ? job_status::stopped : job_status::failed;
+      r.reason = its.error();
+      if (r.status == job_status::stopped) into.fatal = its.error();
+      r.plans.clear();
+      return;
+    }
+    if (!its)  // then renamed ones are new to weir, which the plan shows
+      into.notices.push_back({base::log::level::warning, r.source, r.stage, its.error().what, its.error().hint});
     r.plans.push_back(diff(world_, *k, what.objects[k->name], what.complete[k->name], rules, *memory_));
     what.objects.erase(k->name);  // its part is in the plan now
     auto const& p = r.plans.back();
+    if (auto const left = options_.adopt_only ? not_in_netbox(p) : 0; left > 0)
+      into.notices.push_back({base::log::level::info, r.source, r.stage,
+                              std::to_string(left) + " " + k->title + (left == 1 ? " is" : "s are") +
+                                  " not in NetBox: weir sync makes " + (left == 1 ? "it" : "them"),
+                              ""});
     for (auto const* list : {&p.updates, &p.creates, &p.deletes})
       r.planned_requests += requests_for(list->size(), options_.profile.objects_per_request);
     if (p.deletes_refused)
-      into.notices.push_back({base::log::level::error, r.source, r.stage,
-                              std::to_string(p.refused) + " of " + std::to_string(p.owned) + " " + k->title +
-                                  "s are gone from the source; more than " + std::to_string(p.allowed) +
-                                  " deletions at once are refused, none was made",
-                              "if they are really gone, raise max_deletes (or max_deletes.percent) for one run"});
+      into.notices.push_back({base::log::level::error, r.source, r.stage, p.refused_because, p.refused_hint});
+  }
+  if (auto ok = plan_marks(r, rules); !ok) {
+    r.status = job_status::failed;
+    r.reason = ok.error();
+    r.plans.clear();
+    return;
   }
   perform(r, into);
 }

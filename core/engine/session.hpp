@@ -13,8 +13,10 @@
 #include "core/config/config.hpp"
 #include "core/engine/apply.hpp"
 #include "core/engine/collected.hpp"
+#include "core/engine/diff.hpp"
 #include "core/engine/journal_memory.hpp"
 #include "core/engine/memory.hpp"
+#include "core/engine/proxbox.hpp"
 #include "core/engine/narrow.hpp"
 #include "core/engine/report.hpp"
 #include "core/netbox/client.hpp"
@@ -51,6 +53,8 @@ class session {
   // are filled in, and their objects are in the world (see objects()). Fills in counts, status and reason.
   void perform(job_report& r, report& into);
 
+  // Whether NetBox has netbox_proxbox, whose rows tell what objects of the proxbox service are.
+  void proxbox_installed(bool yes) { proxbox_.available(yes); }
   world& objects() { return world_; }
   memory& remembered() { return *memory_; }
 
@@ -65,6 +69,7 @@ class session {
   // Only the rows that `wanted` may be about, and those that were read for that before. False: all of them must be.
   base::result<bool> read_few(netbox::kind const& k, std::set<std::string> const& fields, asked_for const& wanted,
                               std::string const& lane);
+  base::result<void> plan_marks(job_report& r, diff_rules const& rules);
   void carry_out(job_report& r, report& into);
   // What was noted gets into the journal, before anything is written on top of it. False: it could not be.
   bool keep_notes(job_report& r, report& into);
@@ -87,6 +92,7 @@ class session {
   store::journal* journal_;
   session_options options_;
   world world_;
+  proxbox_records proxbox_;
   std::unique_ptr<memory> memory_;
   journal_memory* kept_ = nullptr;  // the same, if it is the journal's
   std::uint64_t next_batch_ = 1;

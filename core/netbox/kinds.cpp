@@ -28,19 +28,26 @@ constexpr char const* builtin = R"json([
  {"kind":"virtualization.cluster","path":"virtualization/clusters","title":"cluster",
   "key":["custom_fields.proxmox_source","name"],"label":"name","adopt_by":[["name"]],
   "refs":{"type":"virtualization.clustertype","scope_id":"dcim.site"},
-  "rules":{"tags":"merge","description":"on-create","scope_type":"on-create","scope_id":"on-create"},
+  "rules":{"tags":"merge","name":"unless-edited","description":"on-create","comments":"on-create","tenant":"on-create",
+   "group":"on-create","scope_type":"on-create","scope_id":"on-create"},
   "mark":"custom_fields.proxmox_source","supporting":true},
  {"kind":"dcim.device","path":"dcim/devices","title":"node","key":["custom_fields.proxmox_source","name"],"label":"name",
   "adopt_by":[["name","cluster"],["name","site"]],
   "refs":{"device_type":"dcim.devicetype","role":"dcim.devicerole","site":"dcim.site","cluster":"virtualization.cluster"},
-  "rules":{"tags":"merge","description":"on-create","device_type":"on-create","role":"on-create","site":"on-create"},
-  "mark":"custom_fields.proxmox_source","orphans":"keep"},
+  "rules":{"tags":"merge","name":"unless-edited","description":"on-create","comments":"on-create","device_type":"on-create",
+   "role":"on-create","site":"on-create","tenant":"on-create","platform":"on-create","location":"on-create",
+   "rack":"on-create","serial":"on-create","asset_tag":"on-create"},
+  "mark":"custom_fields.proxmox_source","orphans":"mark",
+  "gone":{"status":"decommissioning","tag":"weir-gone","since":"custom_fields.proxmox_gone_since"}},
  {"kind":"virtualization.virtualmachine","path":"virtualization/virtual-machines","title":"virtual machine",
   "key":["custom_fields.proxmox_source","custom_fields.proxmox_vm_id"],"label":"name","adopt_by":[["name","cluster"]],
+  "identity":"custom_fields.proxmox_identity",
   "refs":{"cluster":"virtualization.cluster","device":"dcim.device","role":"dcim.devicerole"},
-  "rules":{"tags":"merge","role":"on-create","comments":"on-create"},
+  "rules":{"tags":"merge","name":"unless-edited","description":"unless-edited","role":"on-create","comments":"on-create",
+   "tenant":"on-create","site":"on-create","platform":"on-create"},
   "owned_tags":{"tags":"custom_fields.proxmox_tags"},"frozen_while":{"disk":"virtual_disk_count"},
-  "mark":"custom_fields.proxmox_source","orphans":"keep"}
+  "mark":"custom_fields.proxmox_source","orphans":"mark",
+  "gone":{"status":"decommissioning","tag":"weir-gone","since":"custom_fields.proxmox_gone_since"}}
 ])json";
 
 base::result<rule> to_rule(std::string const& text) {
@@ -144,10 +151,13 @@ std::string_view name(adoption a) {
 }
 
 rule kind::rule_of(std::string const& field) const {
-  if (auto found = rules.find(field); found != rules.end()) return found->second;
-  // Being ours, and what identifies an object, is nothing a person's edit should undo.
-  if (field == mark || std::find(key.begin(), key.end(), field) != key.end()) return rule::always;
-  return default_rule;
+  auto const found = rules.find(field);
+  // Being ours, and what identifies an object, is nothing a person's edit should undo; a name that is part of the key
+  // may be a person's where it is said so.
+  if (field == mark || (!identity.empty() && field == identity)) return rule::always;
+  if (std::find(key.begin(), key.end(), field) != key.end())
+    return found != rules.end() && found->second == rule::unless_edited ? rule::unless_edited : rule::always;
+  return found != rules.end() ? found->second : default_rule;
 }
 
 std::string kind::permission(std::string_view verb) const {
@@ -234,6 +244,14 @@ base::result<void> registry::apply(std::string_view name, kind_policy const& pol
   if (policy.when_gone == orphans::mark && k.gone.tag.empty())
     return base::fail(base::error_code::config, "objects of the kind " + k.name + " cannot be marked",
                       "one of: keep, delete");
+  for (auto const& [field, r] : policy.fields) {
+    auto probe = k;
+    probe.rules[field] = r;
+    if (probe.rule_of(field) != r)
+      return base::fail(base::error_code::config,
+                        "the field " + field + " of " + k.name + " cannot be '" + std::string(netbox::name(r)) + "'",
+                        "by it weir knows its objects: leave it out, it is always the source's");
+  }
   for (auto const& [field, r] : policy.fields) k.rules[field] = r;
   if (policy.adopt) k.adopt = *policy.adopt;
   if (policy.when_gone) k.when_gone = *policy.when_gone;
