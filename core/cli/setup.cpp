@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <tuple>
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
@@ -149,6 +150,9 @@ std::vector<config::diagnostic> about_rules(config::configuration const& setting
   std::vector<config::diagnostic> out;
   for (auto& p : engine::apply_rules(settings, kinds, all))
     out.push_back(config::complain_at_location(p.location, std::move(p.what), std::move(p.hint)));
+  std::stable_sort(out.begin(), out.end(), [](config::diagnostic const& a, config::diagnostic const& b) {
+    return std::tie(a.file, a.line, a.column) < std::tie(b.file, b.line, b.column);
+  });
   return out;
 }
 

@@ -176,6 +176,8 @@ void checker::unknown(view const& parent, yaml::node const& child) {
   std::string detail;
   if (auto const near = base::nearest(child.key, known)) {
     detail = "did you mean '" + *near + "'?";
+  } else if (pattern == "rules.*") {
+    detail = "a field's rule stands one level below, under fields; known here: " + base::join(known);
   } else if (schema::find(which_, child.key) != nullptr) {
     detail = child.key.find('.') != std::string::npos ? "write it nested, one level for each '.'"
                                                       : "it belongs at the top: is it indented by mistake?";

@@ -42,7 +42,8 @@ class reader {
     read_state_dir(root["state_dir"], c.state_dir);
     read_max_deletes(root["max_deletes"], c.max_deletes, c.max_deletes_percent);
     c.adopt = root["adopt"].text();
-    for (auto const& kind : root["rules"].children()) c.rules.push_back(read_rules(kind));
+    for (auto const& kind : root["rules"].children())
+      if (auto r = read_rules(kind); valid_kind(r.kind)) c.rules.push_back(std::move(r));
     read_logging(root["log"], c.logging);
     if (auto const textfile = path_of(root["metrics"]["textfile"])) c.metrics.textfile = *textfile;
     check_place(root["metrics"]["textfile"], c.metrics.textfile);
