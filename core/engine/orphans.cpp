@@ -43,7 +43,7 @@ struct orphan {
   std::optional<known_object> known;
   wall_clock::time_point since;  // now, where it is seen for the first time
   bool first_time = true, in_empty_scope = false;
-  std::string with;  // not empty: NetBox deletes it together with this object, which is part of its key
+  std::string with = {};  // not empty: NetBox deletes it together with this object, which is part of its key
 };
 
 class gone_planner {

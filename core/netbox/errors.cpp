@@ -27,6 +27,15 @@ std::string messages(json const& errors) {
   return base::join(out, "; ");
 }
 
+// NetBox names neither what protects an object nor what to do about it.
+std::string explained(std::string text) {
+  if (text.find("Unable to delete") != std::string::npos)
+    text +=
+        " (NetBox protects what others refer to, and none of it was deleted: its page in NetBox lists them; move or "
+        "delete those, or let this kind be marked or kept: orphans)";
+  return text;
+}
+
 // A page of HTML says little: its title is the best of it.
 std::string html_title(std::string_view body) {
   for (auto const& [open, close] : {std::pair{"<title>", "</title>"}, std::pair{"<h1>", "</h1>"}}) {
@@ -69,7 +78,7 @@ blame parse_blame(std::string_view body) {
   if (parsed.is_object() && parsed.contains("errors") && parsed.at("errors").is_array()) {
     for (auto const& item : parsed.at("errors")) {
       if (!item.is_object() || !item.contains("errors")) continue;
-      auto text = base::shorten(messages(item.at("errors")), longest_message_bytes);
+      auto text = explained(base::shorten(messages(item.at("errors")), longest_message_bytes));
       if (item.contains("index") && item.at("index").is_number_unsigned())
         out.by_index.emplace_back(item.at("index").get<std::size_t>(), std::move(text));
       else if (item.contains("id") && item.at("id").is_number_unsigned())
@@ -84,7 +93,7 @@ blame parse_blame(std::string_view body) {
   } else {
     out.detail = messages(parsed);
   }
-  out.detail = base::shorten(out.detail, longest_message_bytes);
+  out.detail = explained(base::shorten(out.detail, longest_message_bytes));
   return out;
 }
 
