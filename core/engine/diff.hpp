@@ -22,6 +22,7 @@ struct diff_rules {
   wall_clock::time_point now = {};                // for periods of grace, and the date of a mark
   // What another service recorded of its objects, by kind and key text: which of NetBox's objects this one is.
   std::map<std::string, std::unordered_map<std::string, std::vector<object_id>>> recognised = {};
+  std::map<std::string, std::unordered_map<object_id, std::string>> recorded_for = {};  // the same by object ► key text
   bool adopt_only = false;  // weir adopt: objects are claimed (mark, key, tag), nothing else about them is touched
 };
 
