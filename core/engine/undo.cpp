@@ -681,11 +681,20 @@ base::result<std::vector<job_report>> undoing::go() {
   if (auto ok = read_later_runs(r); !ok) return ok.error();
   if (auto ok = read_netbox(); !ok) return ok.error();
   auto jobs = back_.plan();
-  auto const size = p_.into.profile.objects_per_request;
+  std::vector<std::string> edited, kept;
   for (auto& j : jobs)
-    for (auto const& p : j.plans)
+    for (auto const& p : j.plans) {
       for (auto const* list : {&p.updates, &p.creates, &p.deletes})
-        j.planned_requests += requests_for(list->size(), size);
+        j.planned_requests += requests_for(list->size(), p_.into.profile.objects_per_request);
+      for (auto const& e : p.edits) edited.push_back(e.label + " " + e.field);
+      for (auto const& k : p.kept) kept.push_back(k.label + " (" + k.detail + ")");
+    }
+  if (!edited.empty())
+    notice(base::log::level::warning, std::to_string(edited.size()) + " fields have been changed since run " + r.id +
+                                          " and stay: " + listed(edited));
+  if (!kept.empty())
+    notice(base::log::level::warning,
+           std::to_string(kept.size()) + " objects that run " + r.id + " made stay: " + listed(kept));
   return jobs;
 }
 

@@ -136,7 +136,10 @@ state_dir: "{self.state}"
                      r"  batch 3: POST 400 objects of virtualization\.virtualmachine \(pve-a virtual-machines\), deferred",
                      r"To finish it:  weir resume aaaa0002"):
             self.assertRegex(text, re.compile("^" + line + "$", re.M))
-        self.assertNotIn("vm-1", text)
+        # What NetBox has, where to find it; and nothing that it does not have.
+        self.assertIn(f"\nWritten\n  +  virtualization.virtualmachine  vm-1  {NETBOX}/virtualization/virtual-machines/17/\n"
+                      f"In NetBox's change log: {NETBOX}/core/changelog/?q=weir%20run%20aaaa0002\n", text)
+        self.assertEqual(text.count("vm-1"), 1)
 
     def test_show_others(self):
         self.fill()
