@@ -60,6 +60,20 @@ TEST(errors, names_the_culprits_of_a_list) {
   EXPECT_EQ(c.by_id[0].first, 3u);
 }
 
+TEST(errors, says_what_to_do_about_a_protected_object) {
+  auto const in_a_list = parse_blame(
+      R"({"detail":"1 of 2 objects could not be deleted.","errors":[{"id":7,"errors":{"__all__":["Unable to delete: 1 dependent object(s) prevent deletion."]}}]})");
+  ASSERT_EQ(in_a_list.by_id.size(), 1u);
+  EXPECT_EQ(in_a_list.by_id[0].first, 7u);
+  EXPECT_TRUE(in_a_list.by_id[0].second.starts_with("Unable to delete: 1 dependent object(s) prevent deletion. ("));
+  EXPECT_NE(in_a_list.by_id[0].second.find("move or delete those"), std::string::npos);
+  EXPECT_EQ(in_a_list.detail, "1 of 2 objects could not be deleted.");
+  auto const alone =
+      parse_blame(R"({"detail":"Unable to delete object. 1 dependent objects were found: web"})").detail;
+  EXPECT_TRUE(alone.starts_with("Unable to delete object. 1 dependent objects were found: web ("));
+  EXPECT_NE(alone.find("orphans"), std::string::npos);
+}
+
 TEST(errors, takes_every_body) {
   EXPECT_EQ(parse_blame(R"({"detail":"Invalid v2 token"})").detail, "Invalid v2 token");
   EXPECT_EQ(parse_blame(R"(["'start' and 'offset' are mutually exclusive."])").detail,
