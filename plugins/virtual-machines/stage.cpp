@@ -9,6 +9,7 @@
 #include <weir/json.hpp>
 
 #include "proxmox/answers.hpp"
+#include "proxmox/identity.hpp"
 #include "proxmox/selection.hpp"
 #include "proxmox/text.hpp"
 
@@ -270,6 +271,8 @@ class virtual_machines {
     field("proxmox_vm_type", "text", "Proxmox type", "qemu (virtual machine) or lxc (container)");
     field("proxmox_tags", "text", "Proxmox tags",
           "Slugs of the tags that come from Proxmox VE; the others are people's");
+    field(proxmox::identity_field, "text", "Proxmox identity",
+          "What tells this machine from another with its number: SMBIOS UUID, time of creation, MAC addresses");
 
     auto const has = [&](proxmox::guest type) {
       return std::any_of(list.begin(), list.end(), [&](guest const& g) { return g.type == type; });
@@ -419,6 +422,7 @@ class virtual_machines {
     }
 
     json custom{{"proxmox_vm_type", proxmox::to_text(g.type)}};
+    if (g.config.is_object()) custom[proxmox::identity_field] = proxmox::identity_of(proxmox::to_text(g.type), g.config);
     json tags = json::array({proxmox::weir_tag});
     if (auto const known = tags_of(g)) {
       std::string joined;

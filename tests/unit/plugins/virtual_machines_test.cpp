@@ -64,11 +64,36 @@ TEST_F(virtual_machines, all_fields_of_a_guest) {
     "cluster":{"custom_fields.proxmox_source":"pve-a","name":"prod"},
     "device":{"custom_fields.proxmox_source":"pve-a","name":"pve1"},
     "tags":["weir","prod","web-1"],
-    "custom_fields":{"proxmox_vm_type":"qemu","proxmox_tags":"prod;web-1"},
+    "custom_fields":{"proxmox_vm_type":"qemu","proxmox_tags":"prod;web-1","proxmox_identity":"type=qemu"},
     "$create":{"role":{"slug":"virtual-machine-qemu"}}})"));
   EXPECT_TRUE(out.complete(kind, source_scope()));
   EXPECT_EQ(out.find("extras.tag", slug("web-1"))->fields.at("name"), "Web.1");
   EXPECT_TRUE(out.find("dcim.devicerole", slug("virtual-machine-qemu"))->fields.at("vm_role").get<bool>());
+}
+
+TEST_F(virtual_machines, what_tells_a_machine_from_the_next_with_its_number) {
+  guests({qemu(100), qemu(101), qemu(102, {{"type", "lxc"}}), qemu(103)});
+  config("pve1/qemu/100", {{"smbios1", "base64=1,manufacturer=QUNNRQ==,uuid=ABCD0123-0000-4000-a000-000000000001"},
+                           {"meta", "creation-qemu=9.0.2,ctime=1735689600"},
+                           {"vmgenid", "0000AAAA-0000-4000-b000-000000000001"},
+                           {"net1", "e1000=BC:24:11:00:00:02,bridge=vmbr0"},
+                           {"net0", "model=virtio,macaddr=BC:24:11:00:00:01,bridge=vmbr1"},
+                           {"netmask", "virtio=BC:24:11:00:00:09"}});
+  config("pve1/qemu/101", {{"vmgenid", "1"}, {"smbios1", "uuid=a;type=lxc"}, {"net0", "virtio,bridge=vmbr0"}});
+  config("pve1/lxc/102", {{"net0", "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:03,ip=dhcp,type=veth"}});
+  h.refuse("/nodes/pve1/qemu/103/config", 403, "Permission check failed (/vms/103, VM.Audit)");
+  auto const out = collect();
+  auto const facts = [&](int vmid) {
+    auto const& custom = out.find(kind, guest_key(vmid))->fields.at("custom_fields");
+    return custom.value("proxmox_identity", std::string("-"));
+  };
+  EXPECT_EQ(facts(100),
+            "type=qemu;uuid=abcd0123-0000-4000-a000-000000000001;ctime=1735689600;"
+            "vmgenid=0000aaaa-0000-4000-b000-000000000001;mac=bc:24:11:00:00:01,bc:24:11:00:00:02");
+  EXPECT_EQ(facts(101), "type=qemu") << "what could be taken for two facts is none";
+  EXPECT_EQ(facts(102), "type=lxc;mac=bc:24:11:00:00:03");
+  EXPECT_EQ(facts(103), "-") << "what is not known is not said";
+  EXPECT_NE(out.find("extras.customfield", {{"name", "proxmox_identity"}}), nullptr);
 }
 
 TEST_F(virtual_machines, each_thing_is_read_once) {
