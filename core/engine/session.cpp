@@ -9,6 +9,7 @@
 
 #include "core/base/log.hpp"
 #include "core/engine/diff.hpp"
+#include "core/engine/match.hpp"
 #include "core/engine/orphans.hpp"
 #include "core/netbox/value.hpp"
 
@@ -49,6 +50,8 @@ session::session(netbox::client& nb, netbox::registry const& kinds, store::journ
   auto kept = std::make_unique<journal_memory>(*from, options_.dry ? nullptr : journal_, netbox_.url());
   kept_ = kept.get();
   memory_ = std::move(kept);
+  // A node that a person renamed is still where its guests run.
+  world_.recall_by([this](netbox::kind const& k, std::string const& key) { return recall(world_, k, *memory_, key); });
 }
 
 bool session::keep_notes(job_report& r, report& into) {

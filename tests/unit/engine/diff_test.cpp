@@ -54,14 +54,38 @@ TEST(diff, sends_changed_fields_only) {
   lab l;
   l.holds("virtualization.cluster", {cluster(7)});
   l.holds(vms, {vm(1, "old-name", 101)});
-  auto const plan = l.diff(vms, {guest(101, "new-name", {{"memory", 4096}})});
+  auto const plan = l.diff(vms, {guest(101, "old-name", {{"vcpus", 4}, {"memory", 4096}})});
   ASSERT_EQ(plan.updates.size(), 1u);
   EXPECT_EQ(plan.updates[0].object, 1u);
-  EXPECT_EQ(body(plan.updates[0]), json({{"name", "new-name"}, {"memory", 4096}}));
+  EXPECT_EQ(body(plan.updates[0]), json({{"vcpus", 4}, {"memory", 4096}}));
   ASSERT_EQ(plan.updates[0].fields.size(), 2u);
   EXPECT_EQ(plan.updates[0].fields[0].field, "memory");
   EXPECT_EQ(plan.updates[0].fields[0].before, "2048");
   EXPECT_EQ(plan.updates[0].fields[0].after, "4096");
+}
+
+TEST(diff, a_name_that_nobody_knows_who_wrote_is_kept_and_shown) {
+  lab l;
+  l.holds("virtualization.cluster", {cluster(7)});
+  l.holds(vms, {vm(1, "whose", 101)});
+  auto const plan = l.diff(vms, {guest(101, "web")});
+  EXPECT_TRUE(plan.updates.empty());
+  ASSERT_EQ(plan.edits.size(), 1u);
+  EXPECT_EQ(plan.edits[0].object, 1u);
+  EXPECT_EQ(plan.edits[0].label, "web");
+  EXPECT_EQ(plan.edits[0].held, "whose");
+  EXPECT_FALSE(plan.edits[0].known);
+}
+
+TEST(diff, what_people_change_is_read_only_where_it_can_be_told) {
+  lab l;
+  json const fields = {{"memory", 1}, {"role", {{"slug", "x"}}}, {"comments", ""}, {"$create", {{"tenant", 1}, {"disk", 2}}}};
+  auto const needed = fields_needed(l.kind(vms), {want(vm_key(101), fields)}, false);
+  EXPECT_TRUE(needed.contains("memory") && needed.contains("role") && needed.contains("tenant"));
+  EXPECT_FALSE(needed.contains("comments")) << "the source says nothing that could have been changed";
+  EXPECT_FALSE(needed.contains("disk")) << "only new objects get it, whatever its rule is";
+  auto const tag = fields_needed(l.kind("extras.tag"), {want({{"slug", "a"}}, {{"name", "A"}, {"color", "ff0000"}})}, false);
+  EXPECT_FALSE(tag.contains("color")) << "nobody's: nothing is remembered of it";
 }
 
 TEST(diff, a_field_that_is_not_known_now_is_left_alone) {
@@ -136,7 +160,7 @@ TEST(diff, two_unclaimed_candidates_are_refused_by_name) {
   l.holds(vms, {vm(1, "web", nullptr, nullptr), vm(2, "Web", nullptr, nullptr)});
   auto const plan = l.diff(vms, {guest(101, "web")});
   ASSERT_EQ(plan.failures.size(), 1u);
-  EXPECT_NE(plan.failures[0].message.find("#1, #2"), std::string::npos) << plan.failures[0].message;
+  EXPECT_NE(plan.failures[0].message.find("web #1, Web #2"), std::string::npos) << plan.failures[0].message;
 }
 
 TEST(diff, same_vmid_of_another_source_is_another_guest) {
@@ -254,14 +278,15 @@ TEST(diff, refuses_all_deletions_above_the_limit) {
   EXPECT_EQ(plan.kept.size(), 21u);
 }
 
-TEST(diff, a_gone_guest_is_kept_and_named) {
+TEST(diff, a_gone_guest_is_marked_and_not_deleted) {
   lab l;
   l.holds("virtualization.cluster", {cluster(7)});
   l.holds(vms, {vm(1, "web", 101), vm(2, "gone", 102)});
   auto const plan = l.diff(vms, {guest(101, "web")}, {R"({"custom_fields.proxmox_source":"pve-a"})"});
-  EXPECT_TRUE(plan.deletes.empty());
-  ASSERT_EQ(plan.kept.size(), 1u);
-  EXPECT_EQ(plan.kept[0].label, "gone");
+  EXPECT_TRUE(plan.deletes.empty() && plan.kept.empty());
+  ASSERT_EQ(plan.updates.size(), 1u);
+  EXPECT_EQ(plan.updates[0].label, "gone");
+  EXPECT_EQ(plan.updates[0].why, reason::gone);
   EXPECT_FALSE(plan.deletes_refused);
 }
 
@@ -270,8 +295,8 @@ TEST(diff, a_scope_may_refer_to_another_object) {
   l.holds("virtualization.cluster", {cluster(7)});
   l.holds(vms, {vm(1, "web", 101), vm(2, "gone", 102)});
   json const here = {{"cluster", cluster_key()}}, nowhere = {{"cluster", cluster_key("nowhere")}};
-  EXPECT_EQ(l.diff(vms, {guest(101, "web")}, {here.dump()}).kept.at(0).label, "gone");
-  EXPECT_TRUE(l.diff(vms, {guest(101, "web")}, {nowhere.dump()}).kept.empty());
+  EXPECT_TRUE(l.diff(vms, {guest(101, "web")}, {nowhere.dump()}).updates.empty());
+  EXPECT_EQ(l.diff(vms, {guest(101, "web")}, {here.dump()}).updates.at(0).label, "gone");
 }
 
 TEST(diff, a_frozen_field_is_not_compared_while_netbox_counts_children) {
