@@ -555,13 +555,59 @@ object_model backups() {
   return m;
 }
 
+// What netbox-proxbox keeps beside an object that its service has made. `more`: after the link to the object.
+object_model sync_state(std::string parent, std::string target, std::string path, std::string class_name,
+                        std::string verbose, std::vector<model_field> more) {
+  object_model m{.type = "netbox_proxbox.proxbox" + target.substr(target.find('.') + 1) + "syncstate",
+                 .path = "plugins/proxbox/sync-state/" + path,
+                 .class_name = std::move(class_name),
+                 .verbose = std::move(verbose),
+                 .display_url = false,
+                 .plugin = true,
+                 .ordering = {"id"},
+                 .brief = {parent}};
+  m.fields = {unique(required_reference(parent, std::move(target), on_delete::cascade))};
+  for (auto& f : more) m.fields.push_back(std::move(f));
+  m.fields.push_back(instant("proxmox_last_updated"));
+  m.fields.push_back(text("last_run_id", 255));
+  return m;
+}
+
+object_model guests_sync_state() {
+  constexpr double big = 2147483647;
+  return sync_state("virtual_machine", "virtualization.virtualmachine", "virtual-machines",
+                    "ProxboxVirtualMachineSyncState", "Proxbox Virtual Machine Sync State",
+                    {foreign("endpoint"), foreign("proxmox_node"), text("proxmox_node_name", 255),
+                     foreign("proxmox_cluster"), text("proxmox_cluster_name", 255),
+                     integer("proxmox_endpoint_raw_id", -big - 1, big), integer("proxmox_vm_id", -big - 1, big),
+                     text("proxmox_vm_type", 64), text("proxmox_vm_name", 255),
+                     text("proxmox_status", 64)});
+}
+
+object_model clusters_sync_state() {
+  constexpr double big = 2147483647;
+  return sync_state(
+      "cluster", "virtualization.cluster", "clusters", "ProxboxClusterSyncState", "Proxbox Cluster Sync State",
+      {foreign("proxmox_cluster"), text("proxmox_cluster_name", 255),
+       text("proxmox_cluster_status", 64), integer("proxmox_cluster_raw_id", -big - 1, big)});
+}
+
+object_model devices_sync_state() {
+  constexpr double big = 2147483647;
+  return sync_state("device", "dcim.device", "devices", "ProxboxDeviceSyncState", "Proxbox Device Sync State",
+                    {foreign("endpoint"), foreign("proxmox_node"), text("proxmox_node_name", 255),
+                     foreign("proxmox_cluster"), text("proxmox_cluster_name", 255),
+                     integer("proxmox_endpoint_raw_id", -big - 1, big)});
+}
+
 }  // namespace
 
 std::vector<object_model> const& netbox_models() {
   static std::vector<object_model> const all = [] {
     std::vector<object_model> m{tags(),     custom_fields(), manufacturers(), device_types(), device_roles(),
                                 sites(),    cluster_types(), clusters(),      devices(),      virtual_machines(),
-                                storages(), backups()};
+                                storages(), backups(),       guests_sync_state(), clusters_sync_state(),
+                                devices_sync_state()};
     for (auto& model : m)
       for (auto& f : model.fields)
         if (f.name == "color") f.fallback = "\"9e9e9e\"";
