@@ -44,6 +44,14 @@ def _set_name(guest, name):
     guest["config"]["name" if guest["type"] == "qemu" else "hostname"] = name
 
 
+def set_name(guest, name):
+    _set_name(guest, name)
+
+
+def two_plain_guests(model):
+    return list(_plain(model))[:2]
+
+
 def _of_mapped_guest(model, backup):
     return any(g["vmid"] == backup["vmid"] for g in _plain(model))
 
