@@ -217,9 +217,10 @@ compared compare(netbox::kind const& k, json const& actual, json const& wanted, 
       bool const keep = by == rule::on_create || (by == rule::unless_edited && (wrote ? edited : !empty(held)));
       if (keep) {
         // Where neither the source nor weir has ever said anything, nothing of a person's is in question.
-        bool const worth_telling = edited ? !empty(value) || !empty(*wrote)
-                                          : by == rule::unless_edited && !wrote && !empty(value);
-        if (worth_telling) out.edits.push_back({"", 0, leaf, show(leaf, held), show(leaf, value), by, wrote != nullptr});
+        bool const worth_telling =
+            edited ? !empty(value) || !empty(*wrote) : by == rule::unless_edited && !wrote && !empty(value);
+        if (worth_telling)
+          out.edits.push_back({"", 0, leaf, show(leaf, held), show(leaf, value), by, wrote != nullptr});
         return;
       }
       applied[leaf] = value;

@@ -228,7 +228,11 @@ TEST(compare, what_is_not_wanted_this_time_stays_remembered) {
 
 TEST(create, sends_all_but_what_is_never_written_and_remembers_it) {
   auto const c = create(thing(),
-                        {{"name", "a"}, {"not", 1}, {"once", 2}, {"comments", "note"}, {"tags", {"weir"}},
+                        {{"name", "a"},
+                         {"not", 1},
+                         {"once", 2},
+                         {"comments", "note"},
+                         {"tags", {"weir"}},
                          {"custom_fields", {{"source", "pve"}, {"empty", nullptr}}}},
                         plain);
   auto const sent = json::parse(c.body), kept = json::parse(c.applied);
@@ -237,8 +241,8 @@ TEST(create, sends_all_but_what_is_never_written_and_remembers_it) {
   EXPECT_EQ(kept.at("comments"), "note");
   EXPECT_TRUE(sent.at("custom_fields").contains("empty"));
   // What was made is as wanted.
-  auto const again = compare(thing(), sent, {{"comments", "note"}, {"tags", {"weir"}}, {"not", 1}, {"once", 2}}, key,
-                             kept, plain);
+  auto const again =
+      compare(thing(), sent, {{"comments", "note"}, {"tags", {"weir"}}, {"not", 1}, {"once", 2}}, key, kept, plain);
   EXPECT_TRUE(again.fields.empty() && again.edits.empty());
 }
 

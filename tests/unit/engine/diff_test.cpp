@@ -79,12 +79,14 @@ TEST(diff, a_name_that_nobody_knows_who_wrote_is_kept_and_shown) {
 
 TEST(diff, what_people_change_is_read_only_where_it_can_be_told) {
   lab l;
-  json const fields = {{"memory", 1}, {"role", {{"slug", "x"}}}, {"comments", ""}, {"$create", {{"tenant", 1}, {"disk", 2}}}};
+  json const fields = {
+      {"memory", 1}, {"role", {{"slug", "x"}}}, {"comments", ""}, {"$create", {{"tenant", 1}, {"disk", 2}}}};
   auto const needed = fields_needed(l.kind(vms), {want(vm_key(101), fields)}, false);
   EXPECT_TRUE(needed.contains("memory") && needed.contains("role") && needed.contains("tenant"));
   EXPECT_FALSE(needed.contains("comments")) << "the source says nothing that could have been changed";
   EXPECT_FALSE(needed.contains("disk")) << "only new objects get it, whatever its rule is";
-  auto const tag = fields_needed(l.kind("extras.tag"), {want({{"slug", "a"}}, {{"name", "A"}, {"color", "ff0000"}})}, false);
+  auto const tag =
+      fields_needed(l.kind("extras.tag"), {want({{"slug", "a"}}, {{"name", "A"}, {"color", "ff0000"}})}, false);
   EXPECT_FALSE(tag.contains("color")) << "nobody's: nothing is remembered of it";
 }
 
