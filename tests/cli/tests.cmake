@@ -104,3 +104,7 @@ set_tests_properties(cli.adopt PROPERTIES LABELS cli TIMEOUT 300
 add_test(NAME cli.orphans COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_orphans.py)
 set_tests_properties(cli.orphans PROPERTIES LABELS cli TIMEOUT 300
   ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
+
+add_test(NAME cli.identity COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/cli/test_identity.py)
+set_tests_properties(cli.identity PROPERTIES LABELS cli TIMEOUT 300
+  ENVIRONMENT "WEIR_BINARY=$<TARGET_FILE:weir>;WEIR_SIM=$<TARGET_FILE:weir-sim>")
