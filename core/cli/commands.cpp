@@ -87,15 +87,7 @@ base::result<void> store(std::string const& file, engine::report const& r, setup
   return engine::store_plan(file, r, *now, engine::command_of(r), std::chrono::system_clock::now());
 }
 
-
 }  // namespace
-
-bool has_changes(engine::report const& r) {
-  for (auto const& job : r.jobs)
-    for (auto const& p : job.plans)
-      if (!p.creates.empty() || !p.updates.empty() || !p.deletes.empty()) return true;
-  return false;
-}
 
 std::atomic<bool>& stop_requested() { return stop; }
 

@@ -21,7 +21,7 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::string_view ui_version = "1.0";
+constexpr std::string_view ui_version = "1.1";
 
 json_object event(std::string_view type, std::string const& run) {
   return {{"type", type}, {"ts", base::format_instant_ms(std::chrono::system_clock::now())}, {"run", run}};
@@ -286,6 +286,17 @@ base::result<void> event_stream::end(engine::report const& r, int exit_code) {
         e.update(c);
         out_.put_when_room(line(e));
       });
+  if (changes_)
+    for (auto const& job : r.jobs) {
+      auto const tell = [&](char const* type) {
+        return [this, type](json_object&& c) {
+          auto e = event(type, run_);
+          e.update(c);
+          out_.put_when_room(line(e));
+        };
+      };
+      each_kept(job, tell("edit_kept"), tell("gone_kept"));
+    }
   for (auto const& f : r.failures) {
     auto e = event("diagnostic", run_, f.source, f.stage);
     e["severity"] = "error";

@@ -23,7 +23,9 @@ int show_plan(arguments const& args) {
   if (args.output == "json")
     std::cout << as_json(plan->what, code);
   else
-    std::cout << as_text(plan->what, {colour_wanted(args, STDOUT_FILENO), args.verbose, 96, args.plan_file});
+    std::cout << "Plan made " << base::format_instant(std::chrono::floor<std::chrono::seconds>(plan->made))
+              << " by weir " << plan->weir << ", weir " << plan->command << "\n"
+              << as_text(plan->what, {colour_wanted(args, STDOUT_FILENO), args.verbose, 96, args.plan_file});
   std::cout << std::flush;
   if (std::cout) return code;
   complain(base::fail("the plan could not be written to stdout"));

@@ -17,7 +17,7 @@ struct text_style {
 };
 std::string as_text(engine::report const& r, text_style const& style);
 std::string as_json(engine::report const& r, int exit_code);
-bool has_changes(engine::report const& r);           // does its plan change anything?
+bool has_changes(engine::report const& r);          // does its plan change anything?
 std::string summary_json(engine::report const& r);  // for the journal
 
 // "≤1 request at once, 5 list requests of ≤50 objects a batch, 200 ms between batches, ≤10 requests/s"

@@ -1,8 +1,11 @@
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "core/cli/report.hpp"
 #include "core/cli/report_parts.hpp"
 #include "core/cli/version.hpp"
+#include "core/engine/plan_file.hpp"
 
 namespace weir::cli {
 namespace {
@@ -82,9 +85,36 @@ void each_change(engine::job_report const& job, std::function<void(json_object&&
         if (c.why == engine::reason::adopted) item["adopted"] = true;
         if (c.why != engine::reason::differs) item["why"] = engine::name(c.why);
         if (!c.detail.empty()) item["detail"] = c.detail;
+        for (auto const& f : c.fields)
+          if (f.edited) item["edited"].push_back(f.field);
         item["fields"] = std::move(fields);
         to(std::move(item));
       }
+}
+
+void each_kept(engine::job_report const& job, std::function<void(json_object&&)> const& edit,
+               std::function<void(json_object&&)> const& object) {
+  for (auto const& plan : job.plans) {
+    auto const about = [&](std::string const& label, engine::object_id id) {
+      json_object item = {{"source", job.source}, {"stage", job.stage}, {"kind", plan.kind->name}, {"label", label}};
+      if (id < engine::first_pending) item["id"] = id;
+      return item;
+    };
+    for (auto const& e : plan.edits) {
+      auto item = about(e.label, e.object);
+      item["field"] = e.field;
+      item["held"] = e.held;
+      item["wanted"] = e.wanted;
+      item["rule"] = netbox::name(e.by);
+      item["known"] = e.known;
+      edit(std::move(item));
+    }
+    for (auto const& k : plan.kept) {
+      auto item = about(k.label, k.object);
+      item["detail"] = k.detail;
+      object(std::move(item));
+    }
+  }
 }
 
 json_object totals_of(engine::report const& r) {
@@ -119,18 +149,27 @@ std::string summary_json(engine::report const& r) {
 }
 
 std::string as_json(engine::report const& r, int exit_code) {
-  json_object out = {{"weir", version},
-                     {"run", r.run_id},
-                     {"command", engine::command_of(r)},
-                     {"exit_code", exit_code},
-                     {"profile", json_of(r.profile)},
-                     {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}};
+  json_object out = json_object::object();
+  // The form of what a plan says: changes, edits_kept, gone_kept. Raised with any change; within 1.x only added to.
+  if (r.dry) out["plan"] = fmt::format("{}.{}", engine::plan_version_major, engine::plan_version_minor);
+  out.update(json_object{{"weir", version},
+                         {"run", r.run_id},
+                         {"command", engine::command_of(r)},
+                         {"exit_code", exit_code},
+                         {"profile", json_of(r.profile)},
+                         {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}});
   for (auto const& s : r.sources) out["sources"].push_back(json_of(s));
   out["results"] = json_object::array();
   for (auto const& job : r.jobs) out["results"].push_back(json_of(job));
   if (r.dry) {
     out["changes"] = json_object::array();
     for (auto const& job : r.jobs) each_change(job, [&](json_object&& c) { out["changes"].push_back(std::move(c)); });
+    out["edits_kept"] = json_object::array();
+    out["gone_kept"] = json_object::array();
+    for (auto const& job : r.jobs)
+      each_kept(
+          job, [&](json_object&& c) { out["edits_kept"].push_back(std::move(c)); },
+          [&](json_object&& c) { out["gone_kept"].push_back(std::move(c)); });
   }
   out.update(totals_of(r));
   out["failures"] = json_object::array();

@@ -21,6 +21,9 @@ json_object json_of(engine::notice const& n);
 json_object totals_of(engine::report const& r);
 // Each change that a stage's plan makes, in the order in which it is made.
 void each_change(engine::job_report const& job, std::function<void(json_object&&)> const& to);
+// What a stage's plan leaves: people's edits, and objects that are gone from the source.
+void each_kept(engine::job_report const& job, std::function<void(json_object&&)> const& edit,
+               std::function<void(json_object&&)> const& object);
 
 std::string text_of(json_object const& j, int indent = -1);  // bytes that are no UTF-8 are replaced
 

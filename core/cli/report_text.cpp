@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "core/base/text.hpp"
 #include "core/cli/exit_codes.hpp"
@@ -61,31 +62,199 @@ std::string sign(engine::action a, painter const& paint) {
   return "";
 }
 
-std::string describe(engine::change const& c) {
-  std::vector<std::string> parts;
-  for (auto const& f : c.fields) {
-    auto const field = f.field.starts_with("custom_fields.") ? f.field.substr(14) : f.field;
-    if (c.what == engine::action::update) parts.push_back(field + " " + f.before + " → " + f.after);
-  }
-  auto text = base::join(parts, " · ");
-  return c.why == engine::reason::adopted ? text + "  (taken over: nobody's until now)" : text;
+std::string_view plain_name(std::string_view field) {
+  constexpr std::string_view custom = "custom_fields.";
+  return field.starts_with(custom) ? field.substr(custom.size()) : field;
 }
 
+// Why it is done, where the fields alone do not tell.
+std::string why(engine::change const& c) {
+  using engine::reason;
+  std::string_view word;
+  switch (c.why) {
+    case reason::differs:
+    case reason::undone:
+      break;
+    case reason::gone:
+      word = c.what == engine::action::erase ? "" : "marked as gone";
+      break;
+    case reason::adopted:
+      word = "taken over";
+      break;
+    case reason::recreated:
+      word = "recreated";
+      break;
+    case reason::renumbered:
+      word = "renumbered";
+      break;
+    case reason::released:
+      word = "released";
+      break;
+    case reason::returned:
+      word = "it is back";
+      break;
+  }
+  std::string_view detail = c.detail;
+  if (detail.empty() && c.why == reason::adopted) detail = "nobody's until now";
+  if (word.empty() && detail.empty()) return {};
+  return fmt::format("({}{}{})", word, word.empty() || detail.empty() ? "" : ": ", detail);
+}
+
+constexpr std::size_t facts_shown = 6;  // of a new object, without --verbose
+
+// What a new object is: not what its label says already, nor what it is found by again.
+std::vector<std::string> facts(engine::change const& c, bool verbose) {
+  std::vector<std::string> out;
+  for (auto const& f : c.fields) {
+    bool const custom = f.field.starts_with("custom_fields.");
+    bool const in_key = std::find(c.kind->key.begin(), c.kind->key.end(), f.field) != c.kind->key.end();
+    bool const said = f.field == c.kind->label || f.field == c.kind->mark || f.after == c.label;
+    bool const empty = f.after.empty() || f.after == "none" || f.after == "\"\"" || f.after == "[]";
+    if (said || empty || (!verbose && custom && !in_key)) continue;
+    if (!verbose && (f.field == "tags" || f.field == "comments" || f.field == "description" || f.field == "slug"))
+      continue;
+    out.push_back(fmt::format("{} {}", plain_name(f.field), f.after));
+  }
+  if (!verbose && out.size() > facts_shown) {
+    out.resize(facts_shown);
+    out.back() += " …";
+  }
+  return out;
+}
+
+std::string describe(engine::change const& c, bool verbose) {
+  std::vector<std::string> parts;
+  if (c.what == engine::action::create) parts = facts(c, verbose);
+  if (c.what == engine::action::update)
+    for (auto const& f : c.fields)
+      parts.push_back(fmt::format("{} {} → {}{}", plain_name(f.field), f.before, f.after,
+                                  f.edited ? " (somebody's edit, overwritten)" : ""));
+  auto text = base::join(parts, " · ");
+  if (auto const because = why(c); !because.empty()) text += (text.empty() ? "" : "  ") + because;
+  return text;
+}
+
+// In columns, not in bytes.
+std::size_t width_of(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+std::string padded(std::string text, std::size_t width) {
+  auto const is = width_of(text);
+  if (is < width) text.append(width - is, ' ');
+  return text;
+}
+
+std::size_t shown_of(std::size_t all, bool verbose) { return verbose || all <= listed + 1 ? all : listed; }
+
+constexpr std::size_t widest_label = 40;
+
 void list_changes(std::string& out, std::vector<engine::change> const& changes, painter const& paint, bool verbose) {
-  std::size_t const shown =
-      verbose ? changes.size() : std::min(changes.size(), changes.size() <= listed + 1 ? listed + 1 : listed);
+  auto const shown = shown_of(changes.size(), verbose);
   std::size_t longest = 0;
   for (std::size_t i = 0; i < shown; ++i)
-    longest = std::max(longest, std::min<std::size_t>(changes[i].label.size(), 40));
+    longest = std::max(longest, std::min(width_of(changes[i].label), widest_label));
   for (std::size_t i = 0; i < shown; ++i) {
     auto const& c = changes[i];
-    auto line = fmt::format("  {} {:<{}}  {}", sign(c.what, paint), c.label, longest, describe(c));
+    auto line = fmt::format("  {} {}  {}", sign(c.what, paint), padded(c.label, longest), describe(c, verbose));
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";
   }
   if (shown < changes.size())
     out += fmt::format("  {} {} more  (--verbose lists them)\n", sign(changes[0].what, paint),
                        number(changes.size() - shown));
+}
+
+constexpr std::size_t edits_listed = 30;  // people's changes, without --verbose
+
+// What people have written and weir leaves alone.
+std::string kept_edits(engine::report const& r, bool dry, bool verbose) {
+  std::size_t all = 0, longest = 0;
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans) all += p.edits.size();
+  if (all == 0) return {};
+  if (!dry && !verbose)
+    return fmt::format("Left as people edited them: {} field{}  (--verbose lists them)\n", number(all),
+                       all == 1 ? "" : "s");
+  std::string out = "\nLeft as people edited them\n";
+  auto const most = verbose ? all : std::min(all, edits_listed);
+  std::size_t n = 0;
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans)
+      for (auto const& e : p.edits)
+        if (n++ < most) longest = std::max(longest, std::min(width_of(e.label), widest_label));
+  n = 0;
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans)
+      for (auto const& e : p.edits)
+        if (n++ < most)
+          out += fmt::format("  = {}  {} {}, not {}  ({}{})\n", padded(e.label, longest), plain_name(e.field), e.held,
+                             e.wanted, netbox::name(e.by), e.known ? "" : "; nobody knows who wrote it");
+  if (most < all) out += fmt::format("  = {} more  (--verbose lists them)\n", number(all - most));
+  return out;
+}
+
+// What is ours, gone from its source, and stays: by kind and reason.
+std::string kept_objects(engine::report const& r, bool verbose) {
+  std::string out;
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans) {
+      std::map<std::string, std::vector<std::string>> by_reason;
+      for (auto const& k : p.kept) by_reason[k.detail].push_back(k.label);
+      for (auto& [detail, labels] : by_reason) {
+        std::sort(labels.begin(), labels.end());
+        auto const all = labels.size();
+        if (auto const shown = shown_of(all, verbose); shown < all) {
+          labels.resize(shown);
+          labels.push_back("…");
+        }
+        out += fmt::format("  {} {}{}: {}{}\n", number(all), p.kind->title, all == 1 ? "" : "s", base::join(labels),
+                           detail.empty() ? "" : "  (" + detail + ")");
+      }
+    }
+  auto const title = r.command == "undo" ? "Not undone" : "Gone from the source, and kept in NetBox";
+  return out.empty() ? out : fmt::format("\n{}\n{}", title, out);
+}
+
+// "6 to update (2 marked as gone, 1 taken over)"
+std::string reasons_of(engine::report const& r) {
+  using engine::reason;
+  std::map<reason, std::size_t> by;
+  std::size_t overwritten = 0;
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans)
+      for (auto const& c : p.updates) {
+        ++by[c.why];
+        for (auto const& f : c.fields) overwritten += f.edited;
+      }
+  std::vector<std::string> parts;
+  for (auto const& [which, words] : {std::pair{reason::gone, "marked as gone"},
+                                     {reason::adopted, "taken over"},
+                                     {reason::returned, "back again"},
+                                     {reason::recreated, "recreated"},
+                                     {reason::renumbered, "renumbered"},
+                                     {reason::released, "released"}})
+    if (auto const n = by[which]) parts.push_back(fmt::format("{} {}", number(n), words));
+  if (overwritten)
+    parts.push_back(fmt::format("{} edited field{} overwritten", overwritten, overwritten == 1 ? "" : "s"));
+  return parts.empty() ? "" : " (" + base::join(parts) + ")";
+}
+
+// How to do what the plan says.
+std::string next_step(engine::report const& r, std::string const& file) {
+  if (!file.empty()) return "To apply exactly this:  weir apply " + file + "\n";
+  if (r.command == "sync") return {};  // the demo
+  if (r.command == "adopt" || r.command == "undo")
+    return fmt::format("To do it:  the same command with --apply, or with --out FILE and then weir apply FILE\n");
+  return "To do it:  weir sync; to have exactly this done:  weir plan --out FILE, then weir apply FILE\n";
+}
+
+std::string nothing_to_do(engine::report const& r, std::size_t compared) {
+  if (r.command == "undo") return "No changes. Nothing of that run is left to be undone.\n";
+  if (r.command == "adopt")
+    return fmt::format("No changes. Nothing is left to be taken over ({} objects compared).\n", number(compared));
+  return fmt::format("No changes. NetBox matches {} source{} ({} objects compared).\n", r.sources.size(),
+                     r.sources.size() == 1 ? "" : "s", number(compared));
 }
 
 // What to do about it, and a crashed stage's last words: each line below the message.
@@ -162,6 +331,13 @@ int exit_code_of(engine::report const& r) {
   return trouble ? exit_code::partly : exit_code::done;
 }
 
+bool has_changes(engine::report const& r) {
+  for (auto const& job : r.jobs)
+    for (auto const& p : job.plans)
+      if (!p.creates.empty() || !p.updates.empty() || !p.deletes.empty()) return true;
+  return false;
+}
+
 std::string as_text(engine::report const& r, text_style const& style) {
   painter const paint(style.colour);
   std::string out =
@@ -171,7 +347,8 @@ std::string as_text(engine::report const& r, text_style const& style) {
   for (auto const& s : r.sources)
     sources += (sources.empty() ? "" : ", ") + s.name + (s.version.empty() ? " (unreachable)" : " (" + s.version + ")");
   if (!r.netbox_version.empty())
-    out += fmt::format("sources   {}   NetBox {}   {}\n", sources, r.netbox_version, r.netbox_url);
+    out += fmt::format("{}NetBox {}   {}\n", sources.empty() ? "" : "sources   " + sources + "   ", r.netbox_version,
+                       r.netbox_url);
 
   std::size_t width = 0;
   for (auto const& job : r.jobs) width = std::max(width, job.stage.size());
@@ -203,19 +380,8 @@ std::string as_text(engine::report const& r, text_style const& style) {
   if (style.verbose)
     for (auto const& job : r.jobs)
       for (auto const& [name, m] : job.metrics) out += fmt::format("{}: {} {:g}\n", job.stage, name, m.value);
-  bool kept_said = false;
-  for (auto const& job : r.jobs)
-    for (auto const& p : job.plans)
-      if (!p.kept.empty()) {
-        std::vector<std::string> some;
-        bool const cut = !style.verbose && p.kept.size() > listed;
-        for (auto const& k : p.kept)
-          if (!cut || some.size() < listed) some.push_back(k.label);
-        out += fmt::format("{}Kept in NetBox though gone from the source: {} {}{} ({}{})\n", kept_said ? "" : "\n",
-                           p.kept.size(), p.kind->title, p.kept.size() == 1 ? "" : "s", base::join(some),
-                           cut ? ", …" : "");
-        kept_said = true;
-      }
+  out += kept_objects(r, style.verbose);
+  out += kept_edits(r, r.dry, style.verbose);
   if (!r.failures.empty()) {
     out += "\n" + paint.bad("Failed") + "\n";
     std::size_t const most = style.verbose ? r.failures.size() : std::min<std::size_t>(r.failures.size(), 20);
@@ -241,9 +407,7 @@ std::string as_text(engine::report const& r, text_style const& style) {
   if (r.dry) {
     auto const requests = posts + patches + removals;
     if (creates + updates + deletes == 0) {
-      if (!r.fatal)
-        out += fmt::format("No changes. NetBox matches {} source{} ({} objects compared).\n", r.sources.size(),
-                           r.sources.size() == 1 ? "" : "s", number(compared));
+      if (!r.fatal) out += nothing_to_do(r, compared);
     } else {
       // Pace and rate only: how long NetBox thinks about a request is not ours to promise.
       double const pace = static_cast<double>(requests / std::max<std::size_t>(1, r.profile.batch_size)) *
@@ -253,8 +417,9 @@ std::string as_text(engine::report const& r, text_style const& style) {
       out += fmt::format(
           "Will send {} request{} or more: {} create · {} update · {} delete, at least {:.0f} s at this profile.\n",
           requests, requests == 1 ? "" : "s", posts, patches, removals, std::max({pace, rate, 1.0}));
-      out += fmt::format("Plan: {} to create, {} to update, {} to delete.  Nothing was written.\n", creates, updates,
-                         deletes);
+      out += fmt::format("Plan: {} to create, {} to update{}, {} to delete.  Nothing was written.\n", creates, updates,
+                         reasons_of(r), deletes);
+      if (!r.fatal) out += next_step(r, style.plan_file);
     }
   } else if (!r.netbox_version.empty()) {
     std::uint64_t total = 0;

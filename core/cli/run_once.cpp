@@ -70,8 +70,8 @@ base::result<std::string> run_of(std::string const& wanted, setup const& ready, 
   }
   auto const& url = ready.settings.netbox.url;
   if (store::normalised_url(found->netbox_url) != store::normalised_url(url))
-    return base::fail(base::error_code::usage, "run " + found->id + " wrote to " + found->netbox_url +
-                                                   ", and the configuration names " + url);
+    return base::fail(base::error_code::usage,
+                      "run " + found->id + " wrote to " + found->netbox_url + ", and the configuration names " + url);
   return found->id;
 }
 
@@ -96,11 +96,11 @@ std::optional<run_outcome> choose_run(std::string const& wanted, setup& ready, s
   if (std::none_of(unfinished->begin(), unfinished->end(), [&](auto const& r) { return r.id == found->id; }))
     return nothing("run " + found->id + " is " + std::string(store::name(found->state)));
   if (!resumable(*found))
-    return failed(base::fail(base::error_code::usage,
-                             "run " + found->id + " was no sync, but weir " + found->command +
-                                 ": resuming would do more than it was to do",
-                             found->command == "apply" ? "weir apply with the same plan does what is left of it"
-                                                       : "weir " + found->command + " again does what is left"));
+    return failed(base::fail(
+        base::error_code::usage,
+        "run " + found->id + " was no sync, but weir " + found->command + ": resuming would do more than it was to do",
+        found->command == "apply" ? "weir apply with the same plan does what is left of it"
+                                  : "weir " + found->command + " again does what is left"));
   ready.options.resumes = found->id;
   return {};
 }
@@ -111,10 +111,10 @@ std::optional<base::error> no_longer_fits(engine::stored_plan const& plan, setup
   if (!now) return now.error();
   auto const changed = engine::changed_since(plan, *now);
   if (changed.empty()) return {};
-  return base::fail(base::error_code::guard,
-                    "the plan was made under other circumstances, and nothing of it is done:\n  " +
-                        base::join(changed, "\n  "),
-                    "make a new one: weir " + plan.command + " --out FILE");
+  return base::fail(
+      base::error_code::guard,
+      "the plan was made under other circumstances, and nothing of it is done:\n  " + base::join(changed, "\n  "),
+      "make a new one: weir " + plan.command + " --out FILE");
 }
 
 }  // namespace

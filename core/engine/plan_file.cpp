@@ -30,9 +30,9 @@ using ordered = nlohmann::ordered_json;
 
 namespace {
 
-constexpr std::size_t deepest = 64;        // of a plan's JSON; what people's custom fields hold is far below
-constexpr std::size_t most_listed = 20;    // differences, in an error
-constexpr std::size_t most_told = 1000;    // as notices
+constexpr std::size_t deepest = 64;      // of a plan's JSON; what people's custom fields hold is far below
+constexpr std::size_t most_listed = 20;  // differences, in an error
+constexpr std::size_t most_told = 1000;  // as notices
 constexpr std::string_view new_object = "$new";
 
 std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -72,20 +72,18 @@ base::result<std::string> sha256_of(std::filesystem::path const& file) {
 }
 
 json as_json(config::selection const& s) {
-  return {{"nodes", s.nodes},
-          {"pools", s.pools},
-          {"tags", s.tags},
-          {"vmids", s.vmids},
-          {"names", s.names},
-          {"storages", s.storages},
-          {"states", s.states},
-          {"templates", s.templates ? json(*s.templates) : json()}};
+  return {{"nodes", s.nodes},   {"pools", s.pools},
+          {"tags", s.tags},     {"vmids", s.vmids},
+          {"names", s.names},   {"storages", s.storages},
+          {"states", s.states}, {"templates", s.templates ? json(*s.templates) : json()}};
 }
 
 // What a kind is, as far as a plan's objects are found, checked and written by it. In the form of a stage's kinds_json.
 json as_json(netbox::kind const& k) {
-  return {{"kind", k.name},    {"path", k.path}, {"title", k.title},       {"key", k.key},
-          {"refs", k.refs},    {"times", k.times}, {"label", k.label},     {"mark", k.mark},
+  return {{"kind", k.name},         {"path", k.path},
+          {"title", k.title},       {"key", k.key},
+          {"refs", k.refs},         {"times", k.times},
+          {"label", k.label},       {"mark", k.mark},
           {"adopt_by", k.adopt_by}, {"supporting", k.supporting}};
 }
 
@@ -169,8 +167,9 @@ ordered to_json(kind_plan const& p) {
                                  {"rule", netbox::name(e.by)},
                                  {"known", e.known}});
   if (p.deletes_refused || p.owned != 0)
-    out["deletes"] = {{"refused", p.deletes_refused}, {"gone", p.refused},           {"allowed", p.allowed},
-                      {"owned", p.owned},             {"because", p.refused_because}, {"hint", p.refused_hint}};
+    out["deletes"] = {{"refused", p.deletes_refused}, {"gone", p.refused},
+                      {"allowed", p.allowed},         {"owned", p.owned},
+                      {"because", p.refused_because}, {"hint", p.refused_hint}};
   return out;
 }
 
@@ -198,6 +197,15 @@ json const& list_of(json const& from, char const* member) {
   if (found == from.end()) return none;
   if (!found->is_array()) throw bad_plan{std::string("\"") + member + "\" is no list"};
   return *found;
+}
+
+std::size_t count_of(json const& value) {
+  if (!value.is_number_unsigned()) throw bad_plan{"a count is no number"};
+  return value.get<std::size_t>();
+}
+std::size_t count_of(json const& from, char const* member) {
+  auto const found = from.find(member);
+  return found == from.end() ? 0 : count_of(*found);
 }
 
 // A number of NetBox's, or of the plan's own: 1 for the first.
@@ -231,7 +239,8 @@ class reader {
     if (out.command != "plan" && out.command != "adopt" && out.command != "undo")
       throw bad_plan{"weir " + base::shorten(out.command, 40) + " makes no plans"};
     auto const made = base::parse_instant(get(from_, "made").get<std::string>());
-    if (!made) throw bad_plan{"\"made\" is no time"};
+    if (!made || *made < base::instant{} || *made > base::instant{std::chrono::hours(24 * 365 * 200)})
+      throw bad_plan{"\"made\" is no time"};
     out.made = std::chrono::time_point_cast<wall_clock::duration>(*made);
     auto const& under = get(from_, "made_under");
     out.made_under.netbox_url = get(under, "netbox").get<std::string>();
@@ -259,11 +268,11 @@ class reader {
     auto const& profile = get(from_, "profile");
     r.profile.name = get(profile, "name").get<std::string>();
     auto const& batch = get(profile, "batch");
-    r.profile.batch_size = get(batch, "size").get<std::size_t>();
+    r.profile.batch_size = count_of(get(batch, "size"));
     r.profile.batch_delay =
-        std::chrono::milliseconds(std::min<std::uint64_t>(get(batch, "delay_ms").get<std::uint64_t>(), 86'400'000));
-    r.profile.objects_per_request = std::max<std::size_t>(1, get(batch, "objects_per_request").get<std::size_t>());
-    r.profile.max_in_flight = get(profile, "max_in_flight").get<std::size_t>();
+        std::chrono::milliseconds(std::min<std::uint64_t>(count_of(get(batch, "delay_ms")), 86'400'000));
+    r.profile.objects_per_request = std::max<std::size_t>(1, count_of(get(batch, "objects_per_request")));
+    r.profile.max_in_flight = count_of(get(profile, "max_in_flight"));
     r.profile.requests_per_second = get(profile, "requests_per_second").get<double>();
     for (auto const& s : list_of(from_, "sources"))
       r.sources.push_back({get(s, "name").get<std::string>(), text_of(s, "type"), text_of(s, "version")});
@@ -320,8 +329,8 @@ class reader {
     auto const kind = get(from, "kind").get<std::string>();
     p.kind = kinds_->find(kind);
     if (!p.kind) throw bad_plan{"it does not say what the kind " + base::shorten(kind, 80) + " is"};
-    p.seen = get(from, "seen").get<std::size_t>();
-    p.unchanged = get(from, "unchanged").get<std::size_t>();
+    p.seen = count_of(get(from, "seen"));
+    p.unchanged = count_of(get(from, "unchanged"));
     auto const list = [&](char const* title, action what, std::vector<change>& to) {
       for (auto const& c : list_of(from, title)) to.push_back(read_change(c, what, *p.kind));
     };
@@ -330,18 +339,18 @@ class reader {
     list("delete", action::erase, p.deletes);
     for (auto const& s : list_of(from, "skipped")) p.skipped.push_back(s.get<std::string>());
     for (auto const& k : list_of(from, "kept"))
-      p.kept.push_back({get(k, "label").get<std::string>(), get(k, "id").get<object_id>(), text_of(k, "detail")});
+      p.kept.push_back({get(k, "label").get<std::string>(), count_of(get(k, "id")), text_of(k, "detail")});
     for (auto const& e : list_of(from, "edits_kept")) {
       auto const rule = named(get(e, "rule").get<std::string>(), rules);
-      p.edits.push_back({get(e, "label").get<std::string>(), get(e, "id").get<object_id>(),
-                         get(e, "field").get<std::string>(), text_of(e, "held"), text_of(e, "wanted"),
-                         rule.value_or(netbox::rule::on_create), value_of(e, "known", true)});
+      p.edits.push_back({get(e, "label").get<std::string>(), count_of(get(e, "id")), get(e, "field").get<std::string>(),
+                         text_of(e, "held"), text_of(e, "wanted"), rule.value_or(netbox::rule::on_create),
+                         value_of(e, "known", true)});
     }
     if (auto const d = from.find("deletes"); d != from.end()) {
       p.deletes_refused = value_of(*d, "refused", false);
-      p.refused = value_of(*d, "gone", std::size_t{0});
-      p.allowed = value_of(*d, "allowed", std::size_t{0});
-      p.owned = value_of(*d, "owned", std::size_t{0});
+      p.refused = count_of(*d, "gone");
+      p.allowed = count_of(*d, "allowed");
+      p.owned = count_of(*d, "owned");
       p.refused_because = text_of(*d, "because");
       p.refused_hint = text_of(*d, "hint");
     }
@@ -469,9 +478,10 @@ class check {
   void give_numbers();
   void renumber(change& c);
   json renumbered(json value);
+  json realised(netbox::kind const& k, std::string const& text);
   void look_at(job_report const& j, kind_plan& p);
-  bool still_to_do(netbox::kind const& k, change const& c);      // updates
-  bool still_to_make(netbox::kind const& k, change const& c);    // creates
+  bool still_to_do(netbox::kind const& k, change const& c);    // updates
+  bool still_to_make(netbox::kind const& k, change const& c);  // creates
   bool still_to_delete(job_report const& j, netbox::kind const& k, change const& c);
   void differs(netbox::kind const& k, change const& c, std::string const& how) {
     differences_.push_back(k.title + " " + c.label + " " + how);
@@ -480,17 +490,26 @@ class check {
 
   planning const& with_;
   stored_plan& plan_;
-  std::unordered_map<object_id, object_id> numbers_;  // the file's ► this run's
+  std::unordered_map<object_id, object_id> numbers_;                  // the file's ► this run's
   std::map<std::string, std::unordered_map<object_id, json>> whole_;  // by kind: what is there that was to be created
+  std::unordered_multimap<object_id, std::string> later_;             // bodies of updates of what the plan creates
   std::vector<std::string> differences_;
 };
 
 std::string check::show(netbox::kind const& k, std::string const& leaf, json const& value) {
   if (auto const ref = k.refs.find(leaf); ref != k.refs.end() && value.is_number_unsigned())
-    if (auto const* target = with_.kinds.find(ref->second))
-      return with_.objects.label(*target, value.get<object_id>());
+    if (auto const* target = with_.kinds.find(ref->second)) return with_.objects.label(*target, value.get<object_id>());
   if (value.is_null() || (value.is_string() && value.get_ref<std::string const&>().empty())) return "empty";
   return base::shorten(value.is_string() ? value.get<std::string>() : dump(value), 80);
+}
+
+// With NetBox's own numbers for what is there by now.
+json check::realised(netbox::kind const& k, std::string const& text) {
+  auto out = text.empty() ? json::object() : json::parse(text);
+  for (auto const& [field, target] : k.refs)
+    if (auto const found = out.find(field); found != out.end() && found->is_number_unsigned())
+      if (auto const real = with_.objects.real(found->get<object_id>())) *found = *real;
+  return out;
 }
 
 json check::renumbered(json value) {
@@ -522,6 +541,7 @@ void check::give_numbers() {
         for (auto& c : *list) {
           c.kind = &kind_of(p);
           renumber(c);
+          if (c.what == action::update && c.object >= first_pending) later_.emplace(c.object, c.body);
         }
 }
 
@@ -538,8 +558,10 @@ base::result<void> check::read() {
       auto fields = fields_needed(k, {}, true);
       for (auto const* list : {&p.updates, &p.deletes})
         for (auto const& c : *list)
-          if (!c.before.empty())
-            for (auto const& [member, value] : json::parse(c.before).items()) fields.insert(member);
+          if (!c.before.empty()) {
+            auto const before = json::parse(c.before);
+            for (auto const& [member, value] : before.items()) fields.insert(member);
+          }
       fields.erase("id");
       add(k, fields);
       for (auto const& parent : kinds_needed(with_.kinds, k))
@@ -553,8 +575,8 @@ base::result<void> check::read() {
     if (auto why = with_.stopping ? with_.stopping() : std::nullopt) return *why;
     auto const all = with_.objects.wanted_fields(*k, needed[k->name]);
     world::loader loading(with_.objects, *k, all);
-    auto const got = with_.netbox.read_all(*k, {all.begin(), all.end()}, "apply",
-                                           [&](json const& raw) { loading.add(raw); });
+    auto const got =
+        with_.netbox.read_all(*k, {all.begin(), all.end()}, "apply", [&](json const& raw) { loading.add(raw); });
     if (!got) return got;
     loading.finish();
   }
@@ -588,12 +610,14 @@ base::result<void> check::read_new_ones() {
 bool check::still_to_do(netbox::kind const& k, change const& c) {
   auto& t = with_.objects.of(k);
   auto* r = t.by_id(c.object);
+  // Created by this plan, and there already.
+  if (auto const real = r ? std::nullopt : with_.objects.real(c.object)) r = t.by_id(*real);
   if (!r || r->removed) {
     differs(k, c, "is no longer in NetBox");
     return false;
   }
   auto now = r->fields();
-  auto const before = c.before.empty() ? json::object() : json::parse(c.before), body = json::parse(c.body);
+  auto const before = realised(k, c.before), body = realised(k, c.body);
   bool to_do = before.empty();
   for (auto const& leaf : leaves(before)) {
     auto const &is = at(now, leaf), &was = at(before, leaf);
@@ -609,7 +633,13 @@ bool check::still_to_do(netbox::kind const& k, change const& c) {
 
 bool check::still_to_make(netbox::kind const& k, change const& c) {
   auto& t = with_.objects.of(k);
-  auto const body = json::parse(c.body);
+  auto const body = realised(k, c.body);
+  // As it is created, or as a further stage of the plan makes it.
+  auto const wanted = [&](json const& is, std::string const& leaf) {
+    if (equal(is, at(body, leaf))) return true;
+    auto const [from, to] = later_.equal_range(c.object);
+    return std::any_of(from, to, [&](auto const& l) { return equal(is, at(realised(k, l.second), leaf)); });
+  };
   auto const named = [&](row const& r) {
     auto const id = with_.objects.real(r.id);
     return id ? " (#" + std::to_string(*id) + ")" : std::string();
@@ -623,7 +653,7 @@ bool check::still_to_make(netbox::kind const& k, change const& c) {
         bool const same = whole != whole_[k.name].end() && [&] {
           auto const all = leaves(body);
           return std::all_of(all.begin(), all.end(),
-                             [&](auto const& leaf) { return equal(at(whole->second, leaf), at(body, leaf)); });
+                             [&](auto const& leaf) { return wanted(at(whole->second, leaf), leaf); });
         }();
         if (!same) {
           differs(k, c, "is in NetBox by now" + named(*r));
@@ -659,8 +689,9 @@ bool check::still_to_delete(job_report const& j, netbox::kind const& k, change c
     auto const before = json::parse(c.before);
     for (auto const& leaf : leaves(before)) {
       if (leaf == "id" || equal(at(now, leaf), at(before, leaf))) continue;
-      differs(k, c, leaf + " is " + show(k, leaf, at(now, leaf)) + ", was " + show(k, leaf, at(before, leaf)) +
-                        " when the plan was made");
+      differs(k, c,
+              leaf + " is " + show(k, leaf, at(now, leaf)) + ", was " + show(k, leaf, at(before, leaf)) +
+                  " when the plan was made");
       fits = false;
     }
   }
@@ -773,8 +804,8 @@ base::result<plan_circumstances> circumstances_of(config::configuration const& s
   return out;
 }
 
-base::result<void> store_plan(std::filesystem::path const& file, report const& r, plan_circumstances const& now,
-                              std::string_view command, wall_clock::time_point made) {
+std::string plan_text(report const& r, plan_circumstances const& now, std::string_view command,
+                      wall_clock::time_point made) {
   ordered out{{"plan", std::to_string(plan_version_major) + "." + std::to_string(plan_version_minor)},
               {"weir", WEIR_VERSION},
               {"command", command},
@@ -834,7 +865,18 @@ base::result<void> store_plan(std::filesystem::path const& file, report const& r
   // Of what a reader will see: bytes that are no UTF-8 are replaced on the way.
   auto const text = out.dump(1, ' ', false, json::error_handler_t::replace);
   out["checksum"] = checksum_of(json::parse(text));
-  return write_whole(file, out.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  return out.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+base::result<void> store_plan(std::filesystem::path const& file, report const& r, plan_circumstances const& now,
+                              std::string_view command, wall_clock::time_point made) {
+  return write_whole(file, plan_text(r, now, command, made));
+}
+
+std::string plan_checksum(std::string_view text) {
+  if (too_deep(text)) return {};
+  auto const whole = json::parse(text, nullptr, false);
+  return whole.is_object() ? checksum_of(whole) : std::string();
 }
 
 base::result<stored_plan> load_plan(std::filesystem::path const& file) {

@@ -35,6 +35,10 @@ base::result<plan_circumstances> circumstances_of(config::configuration const& s
 // Writes it whole or not at all, readable by its owner alone. Errors name the file.
 base::result<void> store_plan(std::filesystem::path const& file, report const& r, plan_circumstances const& now,
                               std::string_view command, wall_clock::time_point made);
+std::string plan_text(report const& r, plan_circumstances const& now, std::string_view command,
+                      wall_clock::time_point made);  // the same, to look at
+// Of a plan's text, whatever its own says; empty: it is no JSON object.
+std::string plan_checksum(std::string_view text);
 // Errors (data): no plan, damaged, newer. `kinds` of the report are those that the file brings along.
 base::result<stored_plan> load_plan(std::filesystem::path const& file);
 base::result<stored_plan> parse_plan(std::string_view text, std::string const& name);

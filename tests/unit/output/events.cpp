@@ -183,7 +183,7 @@ TEST(event_stream, begins_with_its_version_and_ends_with_the_run) {
   EXPECT_EQ(types, (std::vector<std::string>{"version", "run_start", "stage_start", "batch", "stage_end", "diagnostic",
                                              "run_end"}));
   EXPECT_EQ(json::parse(got.front()).size(), 3u);
-  EXPECT_EQ(json::parse(got.front()).at("ui"), "1.0");
+  EXPECT_EQ(json::parse(got.front()).at("ui"), "1.1");
   auto const end = json::parse(got.back());
   EXPECT_EQ(end.at("exit_code"), 3);
   EXPECT_EQ(end.at("created"), 4);
