@@ -70,15 +70,20 @@ class nodes {
         emit(r, "dcim.device", proxmox::device_key(r.source(), name), proxmox::kept());
         continue;
       }
-      // People know better than Proxmox VE what machine it is and where it stands: only new devices get these three.
-      json created{{"device_type", type}, {"role", role}, {"site", site}};
-      json fields{{"cluster", cluster_key}, {"tags", json::array({proxmox::weir_tag})}};
+      // People know better than Proxmox VE what machine it is and where it stands: without another rule only new
+      // devices get type, role and site.
+      json created = json::object();
+      json fields{{"cluster", cluster_key},
+                  {"device_type", type},
+                  {"role", role},
+                  {"site", site},
+                  {"tags", json::array({proxmox::weir_tag})}};
       if (auto const online = proxmox::flag(node, "online")) {
         fields["status"] = *online ? "active" : "offline";
       } else {
         created["status"] = "offline";
       }
-      fields["$create"] = std::move(created);
+      if (!created.empty()) fields["$create"] = std::move(created);
       if (chosen.few_guests()) fields = only_created(fields);
       emit(r, "dcim.device", proxmox::device_key(r.source(), name), fields);
       r.progress(++done, cluster.nodes.size(), name);

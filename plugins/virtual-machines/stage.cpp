@@ -386,7 +386,8 @@ class virtual_machines {
 
   void emit_guest(run& r, guest const& g, std::string const& cluster) const {
     json fields = json::object();
-    json created{{"role", role_key(g.type)}};
+    json created = json::object();
+    fields["role"] = role_key(g.type);
 
     if (!g.name.empty())
       fields["name"] = g.name;
@@ -417,12 +418,15 @@ class virtual_machines {
     add_disk(g, fields, created);
 
     if (g.config.is_object()) {
-      auto line = proxmox::first_line(proxmox::text(g.config, "description"), longest_description);
-      if (!line.empty()) fields["description"] = std::move(line);
+      // Nothing is said, too: a note that is taken away goes. Of several lines all are worth keeping.
+      auto const note = proxmox::text(g.config, "description");
+      fields["description"] = proxmox::first_line(note, longest_description);
+      fields["comments"] = has_more_lines(note) ? note : "";
     }
 
     json custom{{"proxmox_vm_type", proxmox::to_text(g.type)}};
-    if (g.config.is_object()) custom[proxmox::identity_field] = proxmox::identity_of(proxmox::to_text(g.type), g.config);
+    if (g.config.is_object())
+      custom[proxmox::identity_field] = proxmox::identity_of(proxmox::to_text(g.type), g.config);
     json tags = json::array({proxmox::weir_tag});
     if (auto const known = tags_of(g)) {
       std::string joined;
@@ -436,8 +440,15 @@ class virtual_machines {
       created["tags"] = std::move(tags);
     }
     fields["custom_fields"] = std::move(custom);
-    fields["$create"] = std::move(created);
+    if (!created.empty()) fields["$create"] = std::move(created);
     emit(r, "virtualization.virtualmachine", proxmox::guest_key(r.source(), g.vmid), fields);
+  }
+
+  static bool has_more_lines(std::string_view note) {
+    static constexpr std::string_view blank = " \t\r\n";
+    auto const from = note.find_first_not_of(blank);
+    if (from == note.npos) return false;
+    return note.substr(from, note.find_last_not_of(blank) + 1 - from).find('\n') != note.npos;
   }
 
   // Others may be taken for gone only if this list held all there are: a list that a missing right or a lost quorum

@@ -61,11 +61,12 @@ TEST_F(virtual_machines, all_fields_of_a_guest) {
   ASSERT_NE(vm, nullptr);
   EXPECT_EQ(vm->fields, json::parse(R"({
     "name":"vm100","status":"active","vcpus":4,"memory":8192,"disk":32768,"description":"Web server",
+    "comments":"\nWeb server\nsecond line",
     "cluster":{"custom_fields.proxmox_source":"pve-a","name":"prod"},
     "device":{"custom_fields.proxmox_source":"pve-a","name":"pve1"},
     "tags":["weir","prod","web-1"],
     "custom_fields":{"proxmox_vm_type":"qemu","proxmox_tags":"prod;web-1","proxmox_identity":"type=qemu"},
-    "$create":{"role":{"slug":"virtual-machine-qemu"}}})"));
+    "role":{"slug":"virtual-machine-qemu"}})"));
   EXPECT_TRUE(out.complete(kind, source_scope()));
   EXPECT_EQ(out.find("extras.tag", slug("web-1"))->fields.at("name"), "Web.1");
   EXPECT_TRUE(out.find("dcim.devicerole", slug("virtual-machine-qemu"))->fields.at("vm_role").get<bool>());
@@ -127,8 +128,9 @@ TEST_F(virtual_machines, containers) {
   EXPECT_EQ(vm->fields.at("vcpus"), 0.5);
   EXPECT_EQ(vm->fields.at("disk"), 9728);
   EXPECT_EQ(vm->fields.at("custom_fields").at("proxmox_vm_type"), "lxc");
-  EXPECT_EQ(vm->fields.at("$create").at("role"), slug("container-lxc"));
-  EXPECT_FALSE(vm->fields.contains("description"));
+  EXPECT_EQ(vm->fields.at("role"), slug("container-lxc"));
+  EXPECT_EQ(vm->fields.at("description"), "") << "a note that is taken away goes";
+  EXPECT_EQ(vm->fields.at("comments"), "");
 }
 
 TEST_F(virtual_machines, decimal_units) {
@@ -166,7 +168,8 @@ TEST_F(virtual_machines, a_node_that_is_down_loses_nothing) {
     "cluster":{"custom_fields.proxmox_source":"pve-a","name":"prod"},
     "device":{"custom_fields.proxmox_source":"pve-a","name":"pve2"},
     "custom_fields":{"proxmox_vm_type":"qemu"},
-    "$create":{"name":"vm-100","status":"offline","role":{"slug":"virtual-machine-qemu"},"tags":["weir"]}})"));
+    "role":{"slug":"virtual-machine-qemu"},
+    "$create":{"name":"vm-100","status":"offline","tags":["weir"]}})"));
   auto const stale = out.find(kind, guest_key(101))->fields;
   EXPECT_FALSE(stale.contains("status"));
   EXPECT_FALSE(stale.contains("disk"));
