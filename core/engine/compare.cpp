@@ -249,7 +249,8 @@ created create(netbox::kind const& k, json const& whole, show_value const& show)
     auto const& value = at(whole, leaf);
     applied[leaf] = value;
     json sent = value;
-    if (by == rule::merge && value.is_string()) sent = merge_text(nullptr, value, nullptr).next;
+    // Nothing to say is the empty text it was: NetBox takes no null for a text.
+    if (by == rule::merge && value.is_string() && !empty(value)) sent = merge_text(nullptr, value, nullptr).next;
     if (!empty(sent)) out.fields.push_back({leaf, "", show(leaf, sent)});
     put(body, leaf, std::move(sent));
   }
