@@ -280,6 +280,7 @@ class Group:
     FIRST = True          # synced before anything is done
     EXIT = (EXIT_DONE,)   # of the sync, by round; the last one holds for all further rounds
     SETTLED = True        # the plan after the sync is empty
+    VERBOSE = False       # the plan's text lists every change
     MARKS = False         # the first plan marks something, for which a tag and a custom field are made
 
     def also(self, number):
@@ -337,6 +338,8 @@ class MatrixCase(WeirCase):
         made = self.run_weir("plan", "--out", str(file), *arguments, expect=expect)
         self.assertEqual(self.last_change(), wrote, "the plan wrote")
         self.assertTrue(file.exists(), str(made))
+        if self.group.VERBOSE:
+            return self.weir("show", str(file), "--verbose", expect=None).stdout, Plan(json.loads(file.read_text())), file
         return made.stdout, Plan(json.loads(file.read_text())), file
 
     def last_change(self):
@@ -357,6 +360,9 @@ class MatrixCase(WeirCase):
         text = re.sub(r"(?<=NetBox )\d+\.\d+\.\d+", "VERSION", text)
         text = re.sub(r"\bids? (\d+)", "id N", text)
         text = re.sub(r"#\d+\b", "#N", text)
+        text = re.sub(r"(?<=/)\d+/(?=\s|$)", "N/", text, flags=re.M)
+        text = re.sub(r"(?<=%20)[0-9a-f]{8}$", "RUN", text, flags=re.M)
+        text = re.sub(r"\bmade \S+ \S+ UTC|\bmade \S+T\S+Z", "made WHEN", text)
         for days in range(-8, 9):
             day = (self.today + datetime.timedelta(days)).isoformat()
             text = text.replace(day, "TODAY" if days == 0 else f"TODAY{days:+}")

@@ -500,6 +500,7 @@ def another_machine(config, number):
 class Identity(Group):
     """What happens to a guest in Proxmox VE, and what it means."""
 
+    VERBOSE = True
     MARKS = True
 
     @situation()
@@ -1127,8 +1128,10 @@ class situations(MatrixCase):
     def step(self, says, command, *arguments, expect=EXIT_DONE):
         """One command, in the golden with what it said."""
         done = self.run_weir(command, *arguments, expect=expect)
-        self.say("", f"--- {says}", "", f"$ weir {command}" + "".join(f" {self.settled_text(str(a))}" for a in arguments) +
-                 f"   (exit code {done.exit_code})", "", self.settled_text(done.stdout + done.stderr).rstrip())
+        said = done.stdout[max(0, done.stdout.find("Written\n")):] if command == "history" else done.stdout
+        said += "".join(line for line in done.stderr.splitlines(True) if not re.match(r"\d\d:\d\d:\d\d ", line))
+        called = self.settled_text(f"$ weir {command} " + " ".join(map(str, arguments)))
+        self.say("", f"--- {says}", "", f"{called}   (exit code {done.exit_code})", "", self.settled_text(said).rstrip())
         return done
 
     def begin(self, group):
