@@ -460,7 +460,8 @@ class MatrixCase(WeirCase):
             group.now = State(self.netbox)
             self.learn_ids(group)
             done = group.now.changes_since(edited)
-            golden += [f"$ weir sync   (exit code {synced.exit_code})", "", "In NetBox, by weir:",
+            golden += [f"$ weir sync   (exit code {synced.exit_code})", "",
+                       *(self.settled_text(f"Failed: {f['kind']} {f['key']}: {f['error']}") for f in synced.json["failures"]), "In NetBox, by weir:",
                        *(f"  {self.settled_text(line)}" for line in done or ["nothing"]), ""]
             again, next_plan, _ = self.plan(*group.PLAN)
             golden += ["$ weir plan   (once more)", "", self.settled_text(again).rstrip()]
