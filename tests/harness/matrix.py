@@ -173,23 +173,24 @@ class State:
         return [r for r in self.rows[kind].values() if all(r.get(f) == v for f, v in fields.items())]
 
     def changes_since(self, before):
-        """Lines for people."""
+        """Lines for people. Ordered by name: sources are read side by side, so that ids differ from one run to the next."""
         lines = []
         for kind, rows in self.rows.items():
-            known = before.rows[kind]
-            name = lambda r: r.get("name") or r.get("volume_id")
-            for i in sorted({*rows, *known}, key=lambda i: (str(name((known.get(i) or rows.get(i)))), i)):
+            known, found = before.rows[kind], []
+            for i in {*rows, *known}:
                 old, new = known.get(i), rows.get(i)
                 if old == new:
                     continue
+                name = (old or new).get("name") or (old or new).get("volume_id")
                 if old is None or new is None:
                     facts = ", ".join(f"{f.removeprefix('custom_fields.')} {v}" for f, v in (old or new).items()
                                       if f in ("status", "cluster", "tags", "custom_fields.proxmox_vm_id", "virtual_machine"))
-                    lines.append(f"{'+' if old is None else '-'} {TITLES[kind]} {name(new or old)}" + (f"  ({facts})" if facts else ""))
-                    continue
-                changed = [f"{f.removeprefix('custom_fields.')} {old.get(f, '–')} → {new.get(f, '–')}"
-                           for f in sorted({*old, *new}) if old.get(f) != new.get(f)]
-                lines.append(f"~ {TITLES[kind]} {name(old)}  {' · '.join(changed)}".replace("\r\n", "⏎").replace("\n", "⏎"))
+                    line = f"{'+' if old is None else '-'} {TITLES[kind]} {name}" + (f"  ({facts})" if facts else "")
+                else:
+                    line = f"~ {TITLES[kind]} {name}  " + " · ".join(f"{f.removeprefix('custom_fields.')} {old.get(f, '–')} → {new.get(f, '–')}"
+                                                                     for f in sorted({*old, *new}) if old.get(f) != new.get(f))
+                found.append((str(name), line.replace("\r\n", "⏎").replace("\n", "⏎")))
+            lines += [line for _, line in sorted(found)]
         return lines
 
 
@@ -461,7 +462,7 @@ class MatrixCase(WeirCase):
             self.learn_ids(group)
             done = group.now.changes_since(edited)
             golden += [f"$ weir sync   (exit code {synced.exit_code})", "",
-                       *(self.settled_text(f"Failed: {f['kind']} {f['key']}: {f['error']}") for f in synced.json["failures"]), "In NetBox, by weir:",
+                       *(self.settled_text(f"Failed: {f['kind']} {f['key']}: {f['error']}\n") for f in synced.json["failures"]), "In NetBox, by weir:",
                        *(f"  {self.settled_text(line)}" for line in done or ["nothing"]), ""]
             again, next_plan, _ = self.plan(*group.PLAN)
             golden += ["$ weir plan   (once more)", "", self.settled_text(again).rstrip()]
