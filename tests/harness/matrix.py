@@ -156,7 +156,7 @@ def flat(row):
             continue
         if field == "custom_fields":
             out |= {f"custom_fields.{name}": plain(v) for name, v in value.items()}
-        elif field == "local_context_data" or field == "config_context":
+        elif field in ("local_context_data", "config_context"):
             continue
         else:
             out[field] = plain(value)
@@ -167,7 +167,8 @@ class State:
     """What NetBox holds now."""
 
     def __init__(self, netbox):
-        self.rows = {kind: {o["id"]: flat(o) for o in netbox.all(path)} for kind, path in PATHS.items() if kind != "role"}
+        # Rendering configuration contexts costs NetBox a second a list.
+        self.rows = {kind: {o["id"]: flat(o) for o in netbox.all(path, omit="config_context")} for kind, path in PATHS.items() if kind != "role"}
 
     def of(self, kind, **fields):
         return [r for r in self.rows[kind].values() if all(r.get(f) == v for f, v in fields.items())]
