@@ -86,6 +86,7 @@ class differ {
   void release(released const& r);
   void join_releases();
   std::optional<json> last_of(known_object const& known) const;
+  std::string to_remember(std::string const& written, std::optional<known_object> const& before) const;
   bool refers_to_pending(known_object const& known) const;
   std::string show(std::string const& field, json const& value);
 
@@ -130,14 +131,34 @@ std::string differ::show(std::string const& field, json const& value) {
   return base::shorten(text_of(value), longest_value_bytes);
 }
 
-// What was written last, its references as logical ids.
+// What was written last, its references as logical ids. Of a merged field each stage has its own part, which is kept
+// under "tags@stage": several may write into one set, and none takes away what another put there.
 std::optional<json> differ::last_of(known_object const& known) const {
-  auto out = json::parse(known.applied, nullptr, false);
-  if (!out.is_object()) return {};
+  auto const all = json::parse(known.applied, nullptr, false);
+  if (!all.is_object()) return {};
+  json out = json::object();
+  for (auto const& [leaf, value] : all.items())
+    if (kind_.rule_of(leaf.substr(0, leaf.find('@'))) != rule::merge)
+      out[leaf] = value;
+    else if (leaf.ends_with("@" + rules_.stage))
+      out[leaf.substr(0, leaf.find('@'))] = value;
   for (auto const& [field, target] : kind_.refs)
     if (auto const found = out.find(field); found != out.end() && found->is_number_unsigned())
       *found = world_.logical(found->get<object_id>(), target);
   return out;
+}
+
+// The other way round: what this stage wrote, and what `before` holds of the others.
+std::string differ::to_remember(std::string const& written, std::optional<known_object> const& before) const {
+  json out = json::object();
+  if (before)
+    if (auto const all = json::parse(before->applied, nullptr, false); all.is_object())
+      for (auto const& [leaf, value] : all.items())
+        if (leaf.find('@') != leaf.npos) out[leaf] = value;
+  auto const own = json::parse(written);
+  for (auto const& [leaf, value] : own.items())
+    out[kind_.rule_of(leaf) == rule::merge ? leaf + "@" + rules_.stage : leaf] = value;
+  return text_of(out);
 }
 
 // Then another process would not know what is meant; the next run will.
@@ -158,7 +179,9 @@ void differ::update(object_id id, json const& wanted, json const& key, candidate
   bool const remembers = id < first_pending && !kind_.mark.empty();
   auto const known = remembers ? memory_.of(kind_, id) : std::nullopt;
   auto const actual = r.fields();
-  auto const last = known ? last_of(*known) : how.why == reason::adopted ? written_by_proxbox(kind_, actual) : std::nullopt;
+  auto const last = known                        ? last_of(*known)
+                    : how.why == reason::adopted ? written_by_proxbox(kind_, actual)
+                                                 : std::nullopt;
   auto found = compare(kind_, actual, wanted, key, last, shown_);
   if (unmark(kind_, actual, wanted, found, shown_) && how.why == reason::differs) how.why = reason::returned;
   if (rules_.adopt_only) claims_only(world_, kind_, actual, last, how.why, found, shown_);
@@ -167,6 +190,7 @@ void differ::update(object_id id, json const& wanted, json const& key, candidate
     e.object = id;
     plan_.edits.push_back(std::move(e));
   }
+  found.applied = to_remember(found.applied, known);
   if (found.fields.empty()) {
     ++plan_.unchanged;
     known_object const now{c.key_text, std::move(found.applied), {}};
@@ -285,7 +309,7 @@ void differ::want(candidate const& c, matcher& matches) {
   out.label = label;
   out.fields = std::move(made.fields);
   out.body = std::move(made.body);
-  out.applied = std::move(made.applied);
+  out.applied = to_remember(made.applied, {});
   world_.remember_kind(out.object, kind_.name);
   world_.of(kind_).add(out.object, json::parse(out.body));
   seen_.insert(out.object);
@@ -293,8 +317,8 @@ void differ::want(candidate const& c, matcher& matches) {
   plan_.creates.push_back(std::move(out));
 }
 
-// An object gives up its key: the custom fields of it that do not say whose it is. What else becomes of it is plan_gone's:
-// nobody in the source is it any more.
+// An object gives up its key: the custom fields of it that do not say whose it is. What else becomes of it is
+// plan_gone's: nobody in the source is it any more.
 void differ::release(released const& r) {
   auto& t = world_.of(kind_);
   auto& held = *t.by_id(r.object);

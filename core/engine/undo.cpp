@@ -406,6 +406,13 @@ void inversion::state::undo_update(step const& s, held& h) {
       (*h.applied)[leaf] = *former;
     else
       h.applied->erase(leaf);
+    // The same of a merged field's parts, one for each stage ("tags@nodes").
+    auto const is_part = [&](std::string const& name) { return name.starts_with(leaf + "@"); };
+    for (auto it = h.applied->begin(); it != h.applied->end();)
+      it = is_part(it.key()) ? h.applied->erase(it) : std::next(it);
+    if (was_applied.is_object())
+      for (auto const& [name, value] : was_applied.items())
+        if (is_part(name)) (*h.applied)[name] = value;
     identity = identity || leaf == h.kind->mark ||
                std::find(h.kind->key.begin(), h.kind->key.end(), leaf) != h.kind->key.end();
     if (equal(is, next)) continue;

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
 from weir_test import TREE, WEIR, EXIT_USAGE, WeirCase  # noqa: E402
 
 COMMANDS = {"sync", "resume", "plan", "demo", "stages", "new-stage", "profiles", "validate", "history", "throttle", "config",
-            "serve", "doctor", "completion", "man", "version"}
+            "serve", "doctor", "completion", "man", "version", "apply", "show", "adopt", "undo"}
 SHIPPED_STAGES = {"nodes", "virtual-machines", "backups"}
 SHIPPED_PROFILES = {"ultra-conservative", "conservative", "aggressive"}
 

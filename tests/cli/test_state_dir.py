@@ -223,7 +223,7 @@ class the_journal(SyncCase):
             self.skipTest("only root may mount a small tmpfs")
         folder = self.workspace.path / "small"
         folder.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], capture_output=True, check=False)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", str(folder)], capture_output=True, check=False)
         if mounted.returncode:
             self.skipTest(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
         self.addCleanup(lambda: subprocess.run(["umount", "-l", str(folder)], check=True))

@@ -158,9 +158,8 @@ void life::edit_something() {
       patch({{"memory", 77}});
       break;
     case 4:
-      ++edited_;
       crowded_ = true;
-      patch({{"name", "people-" + number_of}});
+      if (patch({{"name", "people-" + number_of}})) remember("name", "people-" + number_of);
       break;
     case 5:
       if (now.backups.empty()) break;
@@ -199,11 +198,16 @@ host::outcome life::run(run_plan const& plan) {
 
 namespace {
 
-bool equal(guest const& g, std::string const& node, json const& vm) {
+// A name that people gave it stays: the field's rule is unless-edited.
+bool equal(guest const& g, std::string const& node, json const& vm, std::vector<edit> const& edits) {
   auto const& custom = vm.at("custom_fields");
-  return text(vm.at("name")) == g.name && text(vm.at("status")) == (g.running ? "active" : "offline") &&
-         text(vm.at("cluster")) == "cluster-a" && text(vm.at("device")) == node && number(vm.at("vcpus")) == g.cpus &&
-         number(vm.at("memory")) == g.memory && has_tag(vm, "weir") && (g.tag.empty() || has_tag(vm, g.tag)) &&
+  auto const given = std::find_if(edits.begin(), edits.end(), [&](edit const& e) {
+    return e.field == "name" && e.vm == vm.at("id").get<std::int64_t>();
+  });
+  return text(vm.at("name")) == (given == edits.end() ? g.name : given->value) &&
+         text(vm.at("status")) == (g.running ? "active" : "offline") && text(vm.at("cluster")) == "cluster-a" &&
+         text(vm.at("device")) == node && number(vm.at("vcpus")) == g.cpus && number(vm.at("memory")) == g.memory &&
+         has_tag(vm, "weir") && (g.tag.empty() || has_tag(vm, g.tag)) &&
          text(custom.value("proxmox_vm_type", json())) == "qemu" && text(custom.value("proxmox_tags", json())) == g.tag;
 }
 
@@ -221,12 +225,12 @@ struct difference {
 }  // namespace
 
 static difference compare(source const& wanted, std::map<int, json> const& guests,
-                          std::map<std::pair<int, std::string>, json> const& backups) {
+                          std::map<std::pair<int, std::string>, json> const& backups, std::vector<edit> const& edits) {
   difference d;
   for (std::size_t i = 0; i < wanted.guests.size(); ++i) {
     auto const& g = wanted.guests[i];
     auto const found = guests.find(g.vmid);
-    if (found == guests.end() || g.bad || !equal(g, wanted.nodes[i % wanted.nodes.size()], found->second))
+    if (found == guests.end() || g.bad || !equal(g, wanted.nodes[i % wanted.nodes.size()], found->second, edits))
       d.guests.push_back(std::to_string(g.vmid) + (g.bad ? " (bad)" : found == guests.end() ? " missing" : " differs"));
   }
   std::set<std::pair<int, std::string>> all;
@@ -244,7 +248,7 @@ static difference compare(source const& wanted, std::map<int, json> const& guest
 void life::check_after(host::outcome const& o, std::size_t edits_before) {
   auto const now = look();
   for (auto const& t : now.twice) problem("twice in NetBox: " + t);
-  auto const wrong = compare(day_.wanted, now.guests, now.backups);
+  auto const wrong = compare(day_.wanted, now.guests, now.backups, edits_);
   // People may change things after the run has read them.
   auto const touched = edited_ - edits_before;
   for (auto const& j : o.report.jobs) {
@@ -338,7 +342,7 @@ void life::arrive() {
         problem(fmt::format("healthy, but of {} {} failed, {} were deferred", kind, c.failed, c.deferred));
   }
   auto const now = look();
-  auto const wrong = compare(day_.wanted, now.guests, now.backups);
+  auto const wrong = compare(day_.wanted, now.guests, now.backups, edits_);
   if (wrong.guests.size() != bad_guests)
     problem(fmt::format("in the end {} guests are not as wanted, {} are bad; e.g. {}", wrong.guests.size(), bad_guests,
                         wrong.guests.empty() ? "" : wrong.guests.front()));

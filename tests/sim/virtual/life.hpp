@@ -13,7 +13,7 @@ namespace weir::simulated {
 
 struct edit {
   std::int64_t vm = 0;
-  std::string field, value;  // "comments", "description", or "tag"
+  std::string field, value;  // "comments", "description", "name", or "tag"
 };
 
 class life {

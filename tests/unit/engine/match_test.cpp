@@ -118,7 +118,8 @@ TEST(match, a_number_that_another_machine_has_now_releases_the_old_object) {
 TEST(match, a_released_object_is_gone_and_changes_once) {
   vm_lab l(rows{held_vm(1, "web", 101, facts('a')), held_vm(2, "x", 102, facts('x'))});
   auto const plan = l.plan({wanted_vm(101, "db", facts('b')), wanted_vm(102, "x", facts('x'))});
-  auto const about_it = std::count_if(plan.updates.begin(), plan.updates.end(), [](auto const& c) { return c.object == 1; });
+  auto const about_it =
+      std::count_if(plan.updates.begin(), plan.updates.end(), [](auto const& c) { return c.object == 1; });
   EXPECT_EQ(about_it, 1);
   auto const* c = of_object(plan.updates, 1);
   ASSERT_NE(c, nullptr);
@@ -399,16 +400,17 @@ TEST(names, that_nobody_waits_for_go_at_once) {
 
 TEST(names, that_are_passed_on_go_in_that_order) {
   vm_lab l(rows{held_vm(1, "a", 101, facts('a')), held_vm(2, "B", 102, facts('b')), held_vm(3, "c", 103, facts('c'))});
-  auto const plan = l.plan(
-      {wanted_vm(101, "b", facts('a')), wanted_vm(102, "C", facts('b')), wanted_vm(103, "d", facts('c'))});
+  auto const plan =
+      l.plan({wanted_vm(101, "b", facts('a')), wanted_vm(102, "C", facts('b')), wanted_vm(103, "d", facts('c'))});
   EXPECT_EQ(named(waves(l.kind(vms), plan.updates)),
             (std::vector<std::vector<std::string>>{{"3 d"}, {"2 C"}, {"1 b"}}));
 }
 
 TEST(names, that_are_swapped_take_one_step_more) {
-  vm_lab l(rows{held_vm(1, "web", 101, facts('a')), held_vm(2, "db", 102, facts('b')), held_vm(3, "x", 103, facts('c'))});
-  auto const plan = l.plan(
-      {wanted_vm(101, "db", facts('a')), wanted_vm(102, "web", facts('b')), wanted_vm(103, "y", facts('c'))});
+  vm_lab l(
+      rows{held_vm(1, "web", 101, facts('a')), held_vm(2, "db", 102, facts('b')), held_vm(3, "x", 103, facts('c'))});
+  auto const plan =
+      l.plan({wanted_vm(101, "db", facts('a')), wanted_vm(102, "web", facts('b')), wanted_vm(103, "y", facts('c'))});
   auto const order = named(waves(l.kind(vms), plan.updates));
   ASSERT_EQ(order.size(), 3u);
   EXPECT_EQ(plan.updates.size(), 4u);
@@ -428,10 +430,10 @@ TEST(names, that_are_swapped_take_one_step_more) {
 
 TEST(names, of_two_rounds_are_all_broken) {
   vm_lab l(rows{held_vm(1, "a", 101, facts('a')), held_vm(2, "b", 102, facts('b')), held_vm(3, "c", 103, facts('c')),
-            held_vm(4, "ä" + std::string(61, 'x'), 104, facts('d')), held_vm(5, "e", 105, facts('e'))});
-  auto const plan = l.plan({wanted_vm(101, "b", facts('a')), wanted_vm(102, "c", facts('b')),
-                            wanted_vm(103, "a", facts('c')), wanted_vm(104, "e", facts('d')),
-                            wanted_vm(105, "ä" + std::string(61, 'x'), facts('e'))});
+                held_vm(4, "ä" + std::string(61, 'x'), 104, facts('d')), held_vm(5, "e", 105, facts('e'))});
+  auto const plan =
+      l.plan({wanted_vm(101, "b", facts('a')), wanted_vm(102, "c", facts('b')), wanted_vm(103, "a", facts('c')),
+              wanted_vm(104, "e", facts('d')), wanted_vm(105, "ä" + std::string(61, 'x'), facts('e'))});
   EXPECT_EQ(plan.updates.size(), 7u);
   std::size_t sent = 0;
   for (auto const& wave : waves(l.kind(vms), plan.updates)) {
@@ -462,6 +464,39 @@ TEST(names, that_are_passed_on_are_sent_one_list_after_the_other) {
   auto const second = machine.next();
   ASSERT_TRUE(second);
   EXPECT_EQ(second->items[0]->object, 1u);
+}
+
+// Each stage takes away only the tags that it wrote itself.
+TEST(diff_memory, two_stages_may_tag_one_object) {
+  kept_memory known;
+  json tags = {"people", "weir"};
+  std::vector<std::string> writes;
+  auto const sync = [&](std::string const& stage, std::vector<std::string> const& ours) {
+    lab l;
+    l.remembered = &known;
+    l.rules.stage = stage;
+    auto node = want({{"custom_fields.proxmox_source", "pve-a"}, {"name", "pve1"}}, {{"tags", ours}});
+    json slugs = json::array();
+    for (auto const& t : tags) slugs.push_back({{"slug", t}});
+    l.holds(devices, {{{"id", 5}, {"name", "pve1"}, {"custom_fields", {{"proxmox_source", "pve-a"}}}, {"tags", slugs}}},
+            {node});
+    auto const plan = l.diff(devices, {node});
+    for (auto const& c : plan.updates) {
+      tags = body(c).at("tags");
+      known.held[{devices, 5}] = {"", c.applied, {}};
+      writes.push_back(stage + " " + tags.dump());
+    }
+  };
+  sync("nodes", {"weir"});
+  sync("racks", {"row-1"});
+  EXPECT_EQ(writes, std::vector<std::string>{R"(racks ["people","row-1","weir"])"});
+  sync("nodes", {"weir"});
+  sync("racks", {"row-1"});
+  EXPECT_EQ(writes.size(), 1u) << "the stages take each other's tags away";
+  sync("racks", {"row-2"});
+  EXPECT_EQ(writes.back(), R"(racks ["people","row-2","weir"])");
+  sync("nodes", {"weir", "pve"});
+  EXPECT_EQ(writes.back(), R"(nodes ["people","pve","row-2","weir"])");
 }
 
 }  // namespace

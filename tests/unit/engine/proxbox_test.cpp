@@ -152,7 +152,7 @@ TEST(proxbox, adopt_writes_claims_alone) {
   // What it did not write is not weir's in its memory.
   auto const applied = json::parse(c.applied);
   EXPECT_FALSE(applied.contains("memory"));
-  EXPECT_EQ(applied.at("tags"), json({"weir"}));
+  EXPECT_EQ(applied.at("tags@stage"), json({"weir"}));
   EXPECT_EQ(applied.at("description"), "Synced from Proxmox node pve1");
   EXPECT_TRUE(p.creates.empty());
   EXPECT_EQ(p.unchanged, 1u);
