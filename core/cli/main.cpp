@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include <exception>
 #include <iostream>
 #include <string_view>
@@ -18,6 +20,9 @@ int main(int argc, char** argv) {
   using namespace weir::cli;
   // How weir starts itself for a stage in a process of its own: descriptor 3 is the way to weir. Not for people.
   if (argc > 1 && std::string_view(argv[1]) == "stage-process") return weir::plugin::stage_process(3);
+  // One arena: what a stage's thread has given back is there for the comparing that follows. Of 100,000 objects that is
+  // 30 MB less; nothing here allocates on several threads at once for long.
+  mallopt(M_ARENA_MAX, 1);
   try {
     auto const line = parse(argc, argv);
     if (line.exit) return *line.exit;

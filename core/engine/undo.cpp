@@ -46,6 +46,14 @@ json const* find(json const& object, std::string const& leaf) {
   return found == object.end() ? nullptr : &*found;
 }
 
+// Whether a count of NetBox's ("interface_count", "virtualmachine_count") is of objects of this kind.
+bool is_count_of(std::string const& name, std::string const& kind) {
+  if (name == "tagged_items") return true;
+  auto model = name.substr(0, name.rfind("_count"));
+  std::erase(model, '_');
+  return kind.ends_with(model);
+}
+
 bool ends_with_count(std::string const& name) { return name.ends_with("_count") || name == "tagged_items"; }
 
 // Which object of NetBox's an answer's member refers to: "dcim/sites/3" of its URL; empty: to none.
@@ -152,9 +160,10 @@ struct inversion::state {
   std::map<object, held> all;
   std::map<object, store::instant> later;
   bool later_runs = false;
-  std::unordered_map<std::string, std::size_t> given_up;  // place ► references to it that this plan takes away
-  std::unordered_set<std::string> needed;                 // places that what stays refers to
-  std::unordered_set<std::string> fields_needed;          // custom fields the same
+  // Place ► kind ► references from its objects that this plan takes away.
+  std::unordered_map<std::string, std::map<std::string, std::size_t>> given_up;
+  std::unordered_set<std::string> needed;         // places that what stays refers to
+  std::unordered_set<std::string> fields_needed;  // custom fields the same
 
   std::vector<job_report> jobs;
 
@@ -305,11 +314,13 @@ std::string inversion::state::why_needed(held const& h) {
     return "what stays has a value in it";
   // NetBox takes their values and marks away with them, and says nothing.
   if ((is_field || is_tag) && later_runs) return "later runs use it";
-  auto const found = given_up.find(place);
-  auto left = found == given_up.end() ? std::size_t{0} : found->second;
   for (auto const& [name, value] : h.answer.items()) {
     if (!ends_with_count(name) || !value.is_number()) continue;
     auto const n = value.get<double>() > 0 ? static_cast<std::size_t>(value.get<double>()) : 0;
+    std::size_t left = 0;
+    if (auto const found = given_up.find(place); found != given_up.end())
+      for (auto const& [kind, references] : found->second)
+        if (is_count_of(name, kind)) left += references;
     if (n > left) {
       auto what = name == "tagged_items" ? std::string("objects") : name.substr(0, name.size() - 6) + "s";
       std::replace(what.begin(), what.end(), '_', ' ');
@@ -508,7 +519,7 @@ void inversion::state::count_references() {
       for (auto const& [name, value] : h.answer.items())
         for (auto& place : places_in(value)) gone.insert(std::move(place));
     }
-    for (auto const& place : gone) ++given_up[place];
+    for (auto const& place : gone) ++given_up[place][h.kind->name];
   }
   for (auto const& s : steps) {
     auto const& h = all.at({s.kind->name, s.what.netbox_id});
@@ -521,7 +532,7 @@ void inversion::state::count_references() {
       for (auto const& item : members->is_array() ? *members : json::array({*members})) {
         auto const slug = item.value("slug", json());
         if (members->is_array() && slug.is_string() && former.contains(slug.get<std::string>())) continue;
-        if (auto const place = place_of(item); !place.empty()) ++given_up[place];
+        if (auto const place = place_of(item); !place.empty()) ++given_up[place][h.kind->name];
       }
     }
   }

@@ -159,6 +159,19 @@ TEST_F(undo_lab, additions_by_others_are_changes) {
                                  "keep virtualmachine-1: changed by others at 2026-11-22T15:00:00Z"}));
 }
 
+// The run's own backups go with the guest; that there are some says nothing of its interfaces.
+TEST_F(undo_lab, what_the_run_made_does_not_stand_for_what_others_made) {
+  did(vms, "create", 2, {}, made_vm("db"));
+  did(backups, "create", 5, {}, {{"volume_id", "v"}, {"virtual_machine", 2}}, "backups");
+  is(vms, whole_vm(2, "db", {{"interface_count", 1}}));
+  is(backups,
+     {{"id", 5},
+      {"volume_id", "v"},
+      {"virtual_machine", {{"id", 2}, {"url", "https://netbox.example/api/virtualization/virtual-machines/2/"}}}});
+  EXPECT_EQ(decided(), (words_of{"delete vmbackup-5",
+                                 "keep virtualmachine-2: 1 interfaces that this run did not make belong to it"}));
+}
+
 TEST_F(undo_lab, what_weir_itself_wrote_later_is_no_persons_change) {
   did(vms, "create", 1, {}, made_vm("web"));
   is(vms, whole_vm(1, "web", {{"memory", 4096}, {"last_updated", "2026-11-22T18:00:00.000000Z"}}));
