@@ -359,6 +359,7 @@ class MatrixCase(WeirCase):
         text = re.sub(r"weir \d+\.\d+\.\d+\S*", "weir VERSION", text)
         text = re.sub(r"(?<=\brun )[0-9a-f-]{8,}|(?<=\bundo )[0-9a-f-]{8,}|(?<=\bshow )[0-9a-f-]{8,}", "RUN", text)
         text = re.sub(r"\b\d+\.\d s\b", "N s", text)
+        text = re.sub(r"^Throttle: .*\n", "", text, flags=re.M)  # how quick NetBox was that day
         text = re.sub(r"(?<=NetBox )\d+\.\d+\.\d+", "VERSION", text)
         text = re.sub(r"\bids? (\d+)", "id N", text)
         text = re.sub(r"#\d+\b", "#N", text)

@@ -565,15 +565,20 @@ class AccessLog:
         self.offset = 0
 
     def mark(self):
-        self.offset = self.path.stat().st_size
+        self.offset = self.settled_size()
         return self
 
-    def read(self):
-        """[(method, path, status, milliseconds)]. gunicorn writes a line after the answer went out: wait for quiet."""
+    def settled_size(self):
+        """gunicorn writes a line after the answer went out: wait for quiet."""
         size = -1
         while size != self.path.stat().st_size:
             size = self.path.stat().st_size
-            time.sleep(0.2)
+            time.sleep(0.3)
+        return size
+
+    def read(self):
+        """[(method, path, status, milliseconds)]"""
+        self.settled_size()
         with self.path.open("rb") as f:
             f.seek(self.offset)
             lines = f.read().decode(errors="replace").splitlines()
