@@ -149,20 +149,60 @@ std::size_t shown_of(std::size_t all, bool verbose) { return verbose || all <= l
 
 constexpr std::size_t widest_label = 40;
 
-void list_changes(std::string& out, std::vector<engine::change> const& changes, painter const& paint, bool verbose) {
+using change_list = std::vector<engine::change const*>;
+
+void list_changes(std::string& out, change_list const& changes, painter const& paint, bool verbose) {
   auto const shown = shown_of(changes.size(), verbose);
   std::size_t longest = 0;
   for (std::size_t i = 0; i < shown; ++i)
-    longest = std::max(longest, std::min(width_of(changes[i].label), widest_label));
+    longest = std::max(longest, std::min(width_of(changes[i]->label), widest_label));
   for (std::size_t i = 0; i < shown; ++i) {
-    auto const& c = changes[i];
+    auto const& c = *changes[i];
     auto line = fmt::format("  {} {}  {}", sign(c.what, paint), padded(c.label, longest), describe(c, verbose));
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";
   }
   if (shown < changes.size())
-    out += fmt::format("  {} {} more  (--verbose lists them)\n", sign(changes[0].what, paint),
+    out += fmt::format("  {} {} more  (--verbose lists them)\n", sign(changes[0]->what, paint),
                        number(changes.size() - shown));
+}
+
+// What a stage changes of one kind; the parts of a plan may have several plans of it.
+struct kind_changes {
+  netbox::kind const* kind = nullptr;
+  change_list updates, creates, deletes;
+};
+std::vector<kind_changes> by_kind(engine::job_report const& job) {
+  std::vector<kind_changes> out;
+  for (auto const& p : job.plans) {
+    if (p.creates.empty() && p.updates.empty() && p.deletes.empty()) continue;
+    auto found = std::find_if(out.begin(), out.end(), [&](auto const& k) { return k.kind == p.kind; });
+    if (found == out.end()) found = out.insert(found, kind_changes{p.kind, {}, {}, {}});
+    for (auto const& c : p.updates) found->updates.push_back(&c);
+    for (auto const& c : p.creates) found->creates.push_back(&c);
+    for (auto const& c : p.deletes) found->deletes.push_back(&c);
+  }
+  return out;
+}
+
+// Every change, by source, stage and kind. Where several stages change objects of a kind, it says which one does.
+std::string all_changes(engine::report const& r, painter const& paint, bool verbose) {
+  std::vector<std::pair<engine::job_report const*, std::vector<kind_changes>>> all;
+  std::map<std::pair<std::string, std::string>, std::size_t> stages_of;  // (source, kind)
+  for (auto const& job : r.jobs) {
+    all.emplace_back(&job, by_kind(job));
+    for (auto const& k : all.back().second) ++stages_of[{job.source, k.kind->name}];
+  }
+  std::string out;
+  for (auto const& [job, kinds] : all)
+    for (auto const& k : kinds) {
+      bool const several = stages_of.at({job->source, k.kind->name}) > 1;
+      out += fmt::format("\n{}{}s{}\n", r.sources.size() > 1 && !job->source.empty() ? job->source + " " : "",
+                         k.kind->title, several ? " (" + job->stage + ")" : "");
+      for (auto const* list : {&k.updates, &k.creates, &k.deletes})
+        if (!list->empty()) list_changes(out, *list, paint, verbose);
+    }
+  return out;
 }
 
 constexpr std::size_t edits_listed = 30;  // people's changes, without --verbose
@@ -367,16 +407,7 @@ std::string as_text(engine::report const& r, text_style const& style) {
       posts += engine::requests_for(p.creates.size(), per), patches += engine::requests_for(p.updates.size(), per);
       removals += engine::requests_for(p.deletes.size(), per);
     }
-  if (r.dry || style.verbose) {
-    for (auto const& job : r.jobs)
-      for (auto const& p : job.plans) {
-        if (p.creates.empty() && p.updates.empty() && p.deletes.empty()) continue;
-        out += fmt::format("\n{}{}s\n", r.sources.size() > 1 && !job.source.empty() ? job.source + " " : "",
-                           p.kind->title);
-        for (auto const* list : {&p.updates, &p.creates, &p.deletes})
-          if (!list->empty()) list_changes(out, *list, paint, style.verbose);
-      }
-  }
+  if (r.dry || style.verbose) out += all_changes(r, paint, style.verbose);
   if (style.verbose)
     for (auto const& job : r.jobs)
       for (auto const& [name, m] : job.metrics) out += fmt::format("{}: {} {:g}\n", job.stage, name, m.value);

@@ -5,6 +5,8 @@
 #include <optional>
 #include <string_view>
 
+#include "core/base/text.hpp"
+
 #include "core/netbox/value.hpp"
 
 namespace weir::engine {
@@ -174,6 +176,28 @@ std::vector<std::string> leaves(json const& fields) {
   return out;
 }
 
+std::pair<std::string, std::string> cut(std::string_view before, std::string_view after) {
+  constexpr std::size_t context = 24;  // of what both begin with, or less: whole words of it
+  auto const same = static_cast<std::size_t>(
+      std::mismatch(before.begin(), before.end(), after.begin(), after.end()).first - before.begin());
+  std::size_t from = 0;
+  if (std::max(before.size(), after.size()) > longest_value_bytes && same + context > longest_value_bytes) {
+    from = same - context;
+    if (auto const separator = before.substr(0, same).find_first_of(" ,;\n", from); separator != before.npos)
+      from = separator + 1;
+    while (from < same && (static_cast<unsigned char>(before[from]) & 0xc0) == 0x80) ++from;
+  }
+  auto const shown = [&](std::string_view text) {
+    return (from > 0 ? "…" : "") + base::shorten(text.substr(from), longest_value_bytes);
+  };
+  return {shown(before), shown(after)};
+}
+
+field_change changed(std::string field, std::string_view before, std::string_view after, bool edited) {
+  auto [was, is] = cut(before, after);
+  return {std::move(field), std::move(was), std::move(is), edited};
+}
+
 std::set<std::string> words(json const& list) {
   std::set<std::string> out;
   if (list.is_array())
@@ -219,13 +243,15 @@ compared compare(netbox::kind const& k, json const& actual, json const& wanted, 
         // Where neither the source nor weir has ever said anything, nothing of a person's is in question.
         bool const worth_telling =
             edited ? !empty(value) || !empty(*wrote) : by == rule::unless_edited && !wrote && !empty(value);
-        if (worth_telling)
-          out.edits.push_back({"", 0, leaf, show(leaf, held), show(leaf, value), by, wrote != nullptr});
+        if (worth_telling) {
+          auto [is, would_be] = cut(show(leaf, held), show(leaf, value));
+          out.edits.push_back({"", 0, leaf, std::move(is), std::move(would_be), by, wrote != nullptr});
+        }
         return;
       }
       applied[leaf] = value;
     }
-    out.fields.push_back({leaf, show(leaf, held), show(leaf, next), edited});
+    out.fields.push_back(changed(leaf, show(leaf, held), show(leaf, next), edited));
     put(old, leaf, held);
     put(body, leaf, next);
     put(after, leaf, std::move(next));
@@ -251,7 +277,7 @@ created create(netbox::kind const& k, json const& whole, show_value const& show)
     json sent = value;
     // Nothing to say is the empty text it was: NetBox takes no null for a text.
     if (by == rule::merge && value.is_string() && !empty(value)) sent = merge_text(nullptr, value, nullptr).next;
-    if (!empty(sent)) out.fields.push_back({leaf, "", show(leaf, sent)});
+    if (!empty(sent)) out.fields.push_back(changed(leaf, "", show(leaf, sent)));
     put(body, leaf, std::move(sent));
   }
   out.body = text_of(body);

@@ -5,14 +5,23 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/engine/plan.hpp"
 
 namespace weir::engine {
 
-// A value for people: references by label, long ones cut.
+// A value for people, whole: references by label.
 using show_value = std::function<std::string(std::string const& field, nlohmann::json const& value)>;
+
+constexpr std::size_t longest_value_bytes = 80;  // of a plan's text
+
+// Two values of a field, cut so that what differs is among what is shown ("…;mac=aa → …;mac=bb").
+std::pair<std::string, std::string> cut(std::string_view before, std::string_view after);
+// Of a field, with both values as `show` gives them.
+field_change changed(std::string field, std::string_view before, std::string_view after, bool edited = false);
 
 struct compared {
   std::string body, before;          // JSON objects: the members to send, and what NetBox holds in them

@@ -63,8 +63,6 @@ namespace {
 
 std::string text_of(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
-constexpr std::size_t longest_value_bytes = 80;  // in a plan's text
-
 class differ {
  public:
   differ(world& w, netbox::kind const& k, diff_rules const& rules, memory& known)
@@ -120,15 +118,13 @@ std::string differ::show(std::string const& field, json const& value) {
   if (auto const ref = kind_.refs.find(field); ref != kind_.refs.end() && value.is_number_unsigned())
     if (auto const* target = world_.kinds().find(ref->second)) return world_.label(*target, value.get<object_id>());
   if (value.is_null()) return "none";
-  if (value.is_string())
-    return value.get_ref<std::string const&>().empty() ? "\"\""
-                                                       : base::shorten(value.get<std::string>(), longest_value_bytes);
+  if (value.is_string()) return value.get_ref<std::string const&>().empty() ? "\"\"" : value.get<std::string>();
   if (value.is_array()) {
     std::vector<std::string> items;
     for (auto const& v : value) items.push_back(v.is_string() ? v.get<std::string>() : v.dump());
-    return "[" + base::shorten(base::join(items), longest_value_bytes) + "]";
+    return "[" + base::join(items) + "]";
   }
-  return base::shorten(text_of(value), longest_value_bytes);
+  return text_of(value);
 }
 
 // What was written last, its references as logical ids. Of a merged field each stage has its own part, which is kept
@@ -337,7 +333,7 @@ void differ::release(released const& r) {
   for (auto const& member : kind_.key) {
     key[member] = at(fields, member);
     if (member == kind_.mark || !member.starts_with("custom_fields.")) continue;
-    out.fields.push_back({member, show(member, at(fields, member)), show(member, nullptr)});
+    out.fields.push_back(changed(member, show(member, at(fields, member)), show(member, nullptr)));
     put(before, member, at(fields, member));
     put(body, member, nullptr);
     put(fields, member, nullptr);

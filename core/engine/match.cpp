@@ -40,6 +40,11 @@ std::map<std::string, std::set<std::string>, std::less<>> facts_of(std::string_v
   return out;
 }
 
+// "uuid, mac differ", "type differs"
+std::string differ(std::string const& facts) {
+  return facts + (facts.find(',') == facts.npos ? " differs" : " differ");
+}
+
 std::string text_or_none(json const& value) {
   if (value.is_null()) return "none";
   return value.is_string() ? value.get<std::string>() : value.dump();
@@ -178,7 +183,7 @@ matched matcher::by_key(candidate const& c, json const& whole) {
   }
   auto const id = rows.front()->id;
   if (auto const found = contests_.find(c.key_text); found != contests_.end())
-    return {id, reason::recreated, "another machine of the same name: " + found->second.facts + " differ", {}};
+    return {id, reason::recreated, "another machine of the same name: " + differ(found->second.facts), {}};
   bool const mark_in_key = std::find(kind_.key.begin(), kind_.key.end(), kind_.mark) != kind_.key.end();
   if (kind_.mark.empty() || mark_in_key) return {id, reason::differs, {}, {}};
   auto const fields = rows.front()->fields();
@@ -284,8 +289,7 @@ std::optional<matched> matcher::by_name(candidate const& c, json const& whole) {
   auto const was = n.had.empty() ? std::string() : "was " + n.had;
   auto const and_so = [&](std::string text) { return was.empty() ? text : was + "; " + text; };
   if (n.judged.says == verdict::another)
-    return take(c, n.id, reason::recreated,
-                and_so("another machine of the same name: " + n.judged.by + " differ"));
+    return take(c, n.id, reason::recreated, and_so("another machine of the same name: " + differ(n.judged.by)));
   return take(c, n.id, n.had.empty() ? reason::differs : reason::renumbered,
               and_so(n.judged.says == verdict::same ? "the same machine by its " + n.judged.by
                                                     : "the same machine by its name"));
@@ -355,7 +359,7 @@ std::vector<released> matcher::releases() {
   std::vector<released> out;
   for (auto const& [key, it] : contests_)
     if (it.settled && !it.same_name && !taken_.contains(it.object))
-      out.push_back({it.object, "its key is now " + it.by + "'s, another machine: " + it.facts + " differ"});
+      out.push_back({it.object, "its key is now " + it.by + "'s, another machine: " + differ(it.facts)});
   return out;
 }
 

@@ -166,7 +166,7 @@ void gone_planner::mark(orphan const& o) {
     auto const& held = at(object, field);
     applied[field] = std::move(remembered);
     if (netbox::same(held, value)) return;
-    c.fields.push_back({field, show_(field, held), show_(field, value)});
+    c.fields.push_back(changed(field, show_(field, held), show_(field, value)));
     put(before, field, held);
     put(after, field, value);
     put(body, field, std::move(value));
@@ -266,7 +266,7 @@ bool unmark(netbox::kind const& k, json const& actual, json const& wanted, compa
     auto const& held = at(actual, field);
     std::erase_if(found.fields, [&](field_change const& f) { return f.field == field; });
     if (netbox::same(held, value)) return;
-    found.fields.push_back({field, show(field, held), show(field, value)});
+    found.fields.push_back(changed(field, show(field, held), show(field, value)));
     put(before, field, held);
     put(after, field, value);
     put(body, field, std::move(value));

@@ -71,11 +71,14 @@ base::result<std::string> sha256_of(std::filesystem::path const& file) {
   return d.hex();
 }
 
+// In whatever order they were written.
+json as_set(std::vector<std::string> const& all) { return std::set<std::string>(all.begin(), all.end()); }
+
 json as_json(config::selection const& s) {
-  return {{"nodes", s.nodes},   {"pools", s.pools},
-          {"tags", s.tags},     {"vmids", s.vmids},
-          {"names", s.names},   {"storages", s.storages},
-          {"states", s.states}, {"templates", s.templates ? json(*s.templates) : json()}};
+  return {{"nodes", as_set(s.nodes)},   {"pools", as_set(s.pools)},
+          {"tags", as_set(s.tags)},     {"vmids", as_set(s.vmids)},
+          {"names", as_set(s.names)},   {"storages", as_set(s.storages)},
+          {"states", as_set(s.states)}, {"templates", s.templates ? json(*s.templates) : json()}};
 }
 
 // What a kind is, as far as a plan's objects are found, checked and written by it. In the form of a stage's kinds_json.
@@ -480,6 +483,8 @@ class check {
   json renumbered(json value);
   json realised(netbox::kind const& k, std::string const& text);
   void look_at(job_report const& j, kind_plan& p);
+  // Whether that is what an update of the plan makes of the object's field. Several stages may change one object.
+  bool is_made_of(netbox::kind const& k, change const& c, std::string const& leaf, json const& value);
   bool still_to_do(netbox::kind const& k, change const& c);    // updates
   bool still_to_make(netbox::kind const& k, change const& c);  // creates
   bool still_to_delete(job_report const& j, netbox::kind const& k, change const& c);
@@ -487,12 +492,14 @@ class check {
     differences_.push_back(k.title + " " + c.label + " " + how);
   }
   std::string show(netbox::kind const& k, std::string const& leaf, json const& value);
+  // "memory is 77, was 2048 when the plan was made"
+  std::string changed_since_made(netbox::kind const& k, std::string const& leaf, json const& is, json const& was);
 
   planning const& with_;
   stored_plan& plan_;
   std::unordered_map<object_id, object_id> numbers_;                  // the file's ► this run's
   std::map<std::string, std::unordered_map<object_id, json>> whole_;  // by kind: what is there that was to be created
-  std::unordered_multimap<object_id, std::string> later_;             // bodies of updates of what the plan creates
+  std::unordered_multimap<object_id, std::string> updates_;           // their bodies, by object
   std::vector<std::string> differences_;
 };
 
@@ -500,7 +507,12 @@ std::string check::show(netbox::kind const& k, std::string const& leaf, json con
   if (auto const ref = k.refs.find(leaf); ref != k.refs.end() && value.is_number_unsigned())
     if (auto const* target = with_.kinds.find(ref->second)) return with_.objects.label(*target, value.get<object_id>());
   if (value.is_null() || (value.is_string() && value.get_ref<std::string const&>().empty())) return "empty";
-  return base::shorten(value.is_string() ? value.get<std::string>() : dump(value), 80);
+  return value.is_string() ? value.get<std::string>() : dump(value);
+}
+
+std::string check::changed_since_made(netbox::kind const& k, std::string const& leaf, json const& is, json const& was) {
+  auto const [now, then] = cut(show(k, leaf, is), show(k, leaf, was));
+  return leaf + " is " + now + ", was " + then + " when the plan was made";
 }
 
 // With NetBox's own numbers for what is there by now.
@@ -541,7 +553,7 @@ void check::give_numbers() {
         for (auto& c : *list) {
           c.kind = &kind_of(p);
           renumber(c);
-          if (c.what == action::update && c.object >= first_pending) later_.emplace(c.object, c.body);
+          if (c.what == action::update) updates_.emplace(c.object, c.body);
         }
 }
 
@@ -607,11 +619,21 @@ base::result<void> check::read_new_ones() {
   return {};
 }
 
+bool check::is_made_of(netbox::kind const& k, change const& c, std::string const& leaf, json const& value) {
+  auto const [from, to] = updates_.equal_range(c.object);
+  return std::any_of(from, to, [&](auto const& u) {
+    auto const body = realised(k, u.second);
+    auto const all = leaves(body);
+    return std::find(all.begin(), all.end(), leaf) != all.end() && equal(value, at(body, leaf));
+  });
+}
+
 bool check::still_to_do(netbox::kind const& k, change const& c) {
   auto& t = with_.objects.of(k);
   auto* r = t.by_id(c.object);
   // Created by this plan, and there already.
   if (auto const real = r ? std::nullopt : with_.objects.real(c.object)) r = t.by_id(*real);
+  if (!r && c.object >= first_pending) return false;  // what there is instead is a difference, and has been named
   if (!r || r->removed) {
     differs(k, c, "is no longer in NetBox");
     return false;
@@ -621,14 +643,15 @@ bool check::still_to_do(netbox::kind const& k, change const& c) {
   bool to_do = before.empty();
   for (auto const& leaf : leaves(before)) {
     auto const &is = at(now, leaf), &was = at(before, leaf);
-    bool const done = equal(is, at(body, leaf));
+    // By this one, or by one that comes after it; what an earlier one makes of it is what it was.
+    bool const done = equal(is, at(body, leaf)) || (!equal(is, was) && is_made_of(k, c, leaf, is));
     to_do = to_do || !done;
-    if (!done && !equal(is, was))
-      differs(k, c, leaf + " is " + show(k, leaf, is) + ", was " + show(k, leaf, was) + " when the plan was made");
+    if (!done && !equal(is, was)) differs(k, c, changed_since_made(k, leaf, is, was));
   }
+  if (!to_do) return false;
   for (auto const& leaf : leaves(body)) put(now, leaf, at(body, leaf));
   t.replace(*r, now);
-  return to_do;
+  return true;
 }
 
 bool check::still_to_make(netbox::kind const& k, change const& c) {
@@ -637,8 +660,7 @@ bool check::still_to_make(netbox::kind const& k, change const& c) {
   // As it is created, or as a further stage of the plan makes it.
   auto const wanted = [&](json const& is, std::string const& leaf) {
     if (equal(is, at(body, leaf))) return true;
-    auto const [from, to] = later_.equal_range(c.object);
-    return std::any_of(from, to, [&](auto const& l) { return equal(is, at(realised(k, l.second), leaf)); });
+    return is_made_of(k, c, leaf, is);
   };
   auto const named = [&](row const& r) {
     auto const id = with_.objects.real(r.id);
@@ -689,9 +711,7 @@ bool check::still_to_delete(job_report const& j, netbox::kind const& k, change c
     auto const before = json::parse(c.before);
     for (auto const& leaf : leaves(before)) {
       if (leaf == "id" || equal(at(now, leaf), at(before, leaf))) continue;
-      differs(k, c,
-              leaf + " is " + show(k, leaf, at(now, leaf)) + ", was " + show(k, leaf, at(before, leaf)) +
-                  " when the plan was made");
+      differs(k, c, changed_since_made(k, leaf, at(now, leaf), at(before, leaf)));
       fits = false;
     }
   }
@@ -773,7 +793,10 @@ base::result<plan_circumstances> circumstances_of(config::configuration const& s
   for (auto const& s : settings.sources) {
     if (!options.sources.empty() && !options.sources.contains(s.name)) continue;
     json scope{{"include", as_json(s.scope.include)}, {"exclude", as_json(s.scope.exclude)}};
-    add("sources." + s.name, {{"type", s.type}, {"urls", s.urls}});
+    // Which of them is asked first, and how, is nothing to a plan.
+    std::set<std::string> urls;
+    for (auto const& url : s.urls) urls.insert(store::normalised_url(url));
+    add("sources." + s.name, {{"type", s.type}, {"urls", urls}});
     add("sources." + s.name + ".scope", scope);
   }
   for (auto const& s : options.stages) {
@@ -781,21 +804,20 @@ base::result<plan_circumstances> circumstances_of(config::configuration const& s
     auto const from = options.stage_sources.find(s.id);
     add("stages." + s.id,
         {{"options", chosen == options.stage_options.end() ? json() : json::parse(chosen->second, nullptr, false)},
-         {"sources", from == options.stage_sources.end() ? json() : json(from->second)}});
+         {"sources", from == options.stage_sources.end() ? json() : as_set(from->second)}});
     auto const hash = sha256_of(s.file);
     if (!hash) return hash.error();
     out.plugins.emplace_back(s.id, s.version + " " + *hash);
   }
-  json rules = json::array();
+  std::map<std::string, json> rules;
   for (auto const& r : settings.rules)
-    rules.push_back({{"kind", r.kind},
-                     {"fields", r.fields},
+    rules[r.kind] = {{"fields", r.fields},
                      {"adopt", r.adopt ? json(*r.adopt) : json()},
                      {"orphans", r.orphans ? json(*r.orphans) : json()},
                      {"grace", r.grace ? json(r.grace->count()) : json()},
                      {"max_deletes", r.max_deletes ? json(*r.max_deletes) : json()},
-                     {"percent", r.max_deletes_percent ? json(*r.max_deletes_percent) : json()}});
-  add("rules", rules);
+                     {"percent", r.max_deletes_percent ? json(*r.max_deletes_percent) : json()}};
+  for (auto const& [kind, its] : rules) add("rules." + kind, its);
   add("adopt", settings.adopt);
   add("max_deletes", {settings.max_deletes, settings.max_deletes_percent});
   std::string all;
@@ -925,11 +947,15 @@ std::vector<std::string> changed_since(stored_plan const& plan, plan_circumstanc
   for (auto const& [title, hash] : then.parts) {
     auto const found = parts.find(title);
     if (found == parts.end()) {
-      if (!title.starts_with("stages.")) out.push_back(title + " is no longer in the configuration");
+      if (!title.starts_with("stages.")) out.push_back("the configuration no longer has " + title);
     } else if (found->second != hash) {
-      out.push_back(title + " has changed in the configuration");
+      out.push_back("the configuration has changed: " + title);
     }
   }
+  for (auto const& [title, hash] : now.parts)
+    if (title.starts_with("rules.") &&
+        std::none_of(then.parts.begin(), then.parts.end(), [&](auto const& p) { return p.first == title; }))
+      out.push_back("the configuration has changed: " + title + " is new");
   std::map<std::string, std::string> const plugins(now.plugins.begin(), now.plugins.end());
   for (auto const& [stage, version] : then.plugins) {
     auto const found = plugins.find(stage);

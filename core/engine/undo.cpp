@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -19,8 +20,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::size_t longest_value_bytes = 80;  // in a plan's text
-constexpr std::size_t most_named = 6;            // fields, in a reason
+constexpr std::size_t most_named = 6;  // fields, in a reason
 // NetBox's clock and ours differ, and a list's objects are written before its answer is.
 constexpr std::chrono::seconds clock_skew{120};
 
@@ -250,14 +250,12 @@ std::string inversion::state::show(netbox::kind const& k, std::string const& lea
   if (auto const ref = k.refs.find(leaf); ref != k.refs.end() && value.is_number_unsigned())
     if (auto const* target = objects.kinds().find(ref->second)) return objects.label(*target, value.get<object_id>());
   if (value.is_null()) return "none";
-  if (value.is_string())
-    return value.get_ref<std::string const&>().empty() ? "\"\""
-                                                       : base::shorten(value.get<std::string>(), longest_value_bytes);
+  if (value.is_string()) return value.get_ref<std::string const&>().empty() ? "\"\"" : value.get<std::string>();
   if (is_words(value)) {
     auto const set = words(value);
-    return "[" + base::shorten(base::join({set.begin(), set.end()}), longest_value_bytes) + "]";
+    return "[" + base::join({set.begin(), set.end()}) + "]";
   }
-  return base::shorten(dump(value), longest_value_bytes);
+  return dump(value);
 }
 
 // The plan that the next change goes into: one per kind and verb, as long as the run's steps are alike. No object comes
@@ -407,8 +405,7 @@ void inversion::state::undo_update(step const& s, held& h) {
       e.label = s.what.label;
       e.object = h.id;
       e.field = leaf;
-      e.held = show(*h.kind, leaf, is);
-      e.wanted = show(*h.kind, leaf, to);
+      std::tie(e.held, e.wanted) = cut(show(*h.kind, leaf, is), show(*h.kind, leaf, to));
       e.by = netbox::rule::unless_edited;
       plan.edits.push_back(std::move(e));
       continue;
@@ -427,7 +424,7 @@ void inversion::state::undo_update(step const& s, held& h) {
     identity = identity || leaf == h.kind->mark ||
                std::find(h.kind->key.begin(), h.kind->key.end(), leaf) != h.kind->key.end();
     if (equal(is, next)) continue;
-    c.fields.push_back({leaf, show(*h.kind, leaf, is), show(*h.kind, leaf, next)});
+    c.fields.push_back(changed(leaf, show(*h.kind, leaf, is), show(*h.kind, leaf, next)));
     put(old, leaf, is);
     put(body, leaf, next);
     put(h.now, leaf, std::move(next));
@@ -498,7 +495,7 @@ void inversion::state::undo_delete(step const& s, held& h) {
   c.why = reason::undone;
   c.key = dump(key);
   c.body = dump(body);
-  for (auto const& leaf : leaves(body)) c.fields.push_back({leaf, "", show(k, leaf, at(body, leaf))});
+  for (auto const& leaf : leaves(body)) c.fields.push_back(changed(leaf, "", show(k, leaf, at(body, leaf))));
   h.applied = json::object();
   if (auto const was = known_from(s.what.known_before)) {
     h.applied = parsed(was->applied);

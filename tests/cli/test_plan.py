@@ -74,6 +74,18 @@ class plans(SyncCase):
         self.assertEqual(self.writes(), 0)
         self.assertEqual(sum(r["updated"] + r["created"] + r["deleted"] for r in again.json["results"]), 0)
 
+    def test_a_first_sync_that_is_done_already_is_no_difference(self):
+        """Each stage adds its kinds to the custom field of all of them: what is there comes last in the plan."""
+        self.store()
+        self.apply()
+        self.apply()
+        self.assertEqual(self.writes(), 0)
+        # A type that is none of the plan's is a difference.
+        field = next(f for f in self.netbox.all("extras/custom-fields") if f["name"] == "proxmox_source")
+        self.netbox.change("extras/custom-fields", field["id"], object_types=[*field["object_types"], "dcim.site"])
+        refused = self.apply(expect=EXIT_GUARD).json["error"]["message"].splitlines()
+        self.assertEqual(refused[1:], [f"  custom field proxmox_source is in NetBox by now (#{field['id']})"])
+
     def test_a_changed_netbox_is_refused_and_every_difference_named(self):
         self.changed()
         self.store()
@@ -106,11 +118,50 @@ class plans(SyncCase):
         self.store()
         self.config = self.configuration(max_deletes=3)
         refused = self.apply(expect=EXIT_GUARD)
-        self.assertIn("max_deletes has changed in the configuration", refused.stderr)
+        self.assertIn("the configuration has changed: max_deletes\n", refused.stderr)
         self.assertEqual(self.server.requests()["total"], 0, "not even asked")
         # The profile is only speed.
         self.config = self.configuration(profile=str(self.workspace.file("other.yaml", QUICK + "  objects_per_request: 7\n")))
         self.apply()
+
+    def with_settings(self, urls, **config):
+        source = {**change.settings(self.pve), "urls": urls}
+        del source["url"]
+        self.config = self.workspace.config(self.server.url, change.NETBOX_TOKEN, {SOURCE: {**source, **config.pop("source", {})}},
+                                            profile=self.profile, **config)
+
+    def test_what_an_apply_has_nothing_to_do_with_may_change(self):
+        by_name = self.pve.url.replace("127.0.0.1", "localhost")
+        self.assertNotEqual(by_name, self.pve.url)
+        machines, devices = ("virtualization.virtualmachine", {"fields": {"role": "always"}}), ("dcim.device", {"adopt": "tagged"})
+        tags = ["b", "a"]
+        self.with_settings([self.pve.url, by_name], source={"scope": {"exclude": {"tags": tags}}}, rules=dict([machines, devices]))
+        self.store()
+        harmless = {
+            "addresses in another order": {"urls": [by_name + "/", self.pve.url]},
+            "how it is asked": {"source": {"timeout": "12s", "max_in_flight": 1, "scope": {"exclude": {"tags": tags}}}},
+            "a list in another order": {"source": {"scope": {"exclude": {"tags": tags[::-1]}}}},
+            "rules in another order": {"rules": dict([devices, machines])},
+            "the log": {"log": {"level": "debug", "format": "json"}},
+            "metrics and service": {"metrics": {"textfile": str(self.workspace.path / "weir.prom")}, "serve": {"listen": "127.0.0.1:9799"}},
+        }
+        usual = {"urls": [self.pve.url, by_name], "source": {"scope": {"exclude": {"tags": tags}}}, "rules": dict([machines, devices])}
+        for what, changed in harmless.items():
+            with self.subTest(what):
+                self.with_settings(**{**usual, **changed})
+                self.apply()
+        decisive = {
+            f"sources.{SOURCE}": {"urls": [self.pve.url]},
+            f"sources.{SOURCE}.scope": {"source": {"scope": {"exclude": {"tags": ["b"]}}}},
+            "rules.dcim.device": {"rules": dict([machines, ("dcim.device", {"adopt": "never"})])},
+            "rules.dcim.site is new": {"rules": dict([machines, devices, ("dcim.site", {"fields": {"name": "on-create"}})])},
+        }
+        for part, changed in decisive.items():
+            with self.subTest(part):
+                self.with_settings(**{**usual, **changed})
+                refused = self.apply(expect=EXIT_GUARD)
+                self.assertIn(f"\n  the configuration has changed: {part}\n", refused.stderr)
+                self.assertEqual(self.server.requests()["total"], 0, "not even asked")
 
     def test_files_that_are_no_plans(self):
         self.store()

@@ -139,6 +139,13 @@ TEST(match, another_machine_of_the_same_name_stays_one_object) {
   EXPECT_TRUE(plan.creates.empty());
 }
 
+TEST(match, one_fact_differs_and_several_differ) {
+  vm_lab l(rows{held_vm(1, "web", 101, "type=qemu;uuid=a")});
+  auto const plan = l.plan({wanted_vm(101, "web", "type=lxc;mac=b")});
+  ASSERT_EQ(plan.updates.size(), 1u);
+  EXPECT_TRUE(plan.updates[0].detail.ends_with("type differs")) << plan.updates[0].detail;
+}
+
 TEST(match, another_machine_of_the_name_that_weir_wrote_stays_one_object) {
   vm_lab l(rows{held_vm(1, "called otherwise by a person", 101, facts('a'))});
   l.known.held[{vms, 1}] = {R"(["pve-a",101])", R"({"name":"web"})", {}};
