@@ -107,7 +107,7 @@ void add_planned_options(CLI::App& to, arguments& a) {
   add_output_options(to, a, true);
   add_log_options(to, a);
   to.add_flag("-v,--verbose", a.verbose, "List every change");
-  to.add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
+  to.add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2, not 0, if there are changes");
   add_out_option(to, a);
   to.add_flag("--apply", a.carry_out, "Carry the plan out at once");
   add_duration_option(to, a);
@@ -124,11 +124,9 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
   app.set_version_flag("--version", std::string("weir ") + version);
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 done, 1 the run failed, 2 there are changes (plan --detailed-exitcode), 3 some objects or a "
-      "stage\n"
-      "failed, 4 deletions refused, 5 another run is at work, 64 usage, 69 unreachable, 75 stopped early (weir "
-      "resume),\n"
-      "77 credentials, 78 configuration, 130 interrupted.\n"
+      "Exit codes: 0 done, 1 the run failed, 2 there are changes (--detailed-exitcode), 3 some objects or a stage\n"
+      "failed, 4 refused: deletions or a stored plan, 5 another run is at work, 64 usage, 69 unreachable, 75 stopped\n"
+      "early (weir resume), 77 credentials, 78 configuration, 130 interrupted.\n"
       "Unknown codes must be treated as failure.");
 
   auto* sync = app.add_subcommand("sync", "Bring NetBox up to date");
@@ -156,7 +154,7 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
   add_output_options(*plan, a, true);
   add_log_options(*plan, a);
   plan->add_flag("-v,--verbose", a.verbose, "List every change");
-  plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
+  plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2, not 0, if there are changes");
   add_out_option(*plan, a);
   add_scope_options(*plan, a);
   auto* apply = app.add_subcommand("apply", "Carry out a stored plan, exactly; refuses where it no longer fits");
@@ -171,7 +169,7 @@ std::function<void()> declare(CLI::App& app, arguments& a) {
   show_plan->add_option("FILE", a.plan_file, "The plan, as 'weir plan --out' stored it")->type_name("")->required();
   add_output_options(*show_plan, a);
   show_plan->add_flag("-v,--verbose", a.verbose, "List every change");
-  show_plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2 if there are changes");
+  show_plan->add_flag("--detailed-exitcode", a.detailed_exitcode, "Exit with 2, not 0, if there are changes");
   show_plan->add_option("--color", a.color, "Colour in the text output")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();

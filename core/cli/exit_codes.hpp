@@ -6,9 +6,9 @@ namespace weir::cli::exit_code {
 
 inline constexpr int done = 0;
 inline constexpr int failed = 1;          // the run failed
-inline constexpr int changes = 2;         // weir plan --detailed-exitcode: there are changes
+inline constexpr int changes = 2;         // --detailed-exitcode: there are changes
 inline constexpr int partly = 3;          // finished, but some objects or a stage failed
-inline constexpr int refused = 4;         // a guard refused (max_deletes)
+inline constexpr int refused = 4;         // a guard refused: deletions, a stored plan that no longer fits, an undo
 inline constexpr int locked = 5;          // another run holds the lock of this NetBox
 inline constexpr int usage = 64;          // sysexits(3) EX_USAGE
 inline constexpr int unreachable = 69;    // EX_UNAVAILABLE: NetBox or Proxmox VE cannot be reached or used
@@ -25,9 +25,12 @@ struct meaning {
 inline constexpr meaning meanings[] = {
     {done, "Done. With plan: also where there are no changes."},
     {failed, "The run failed."},
-    {2, "Only of plan --detailed-exitcode: it succeeded, and there are changes."},
+    {changes, "Only with --detailed-exitcode (plan, show, adopt, undo): it succeeded, and there are changes."},
     {partly, "Finished, but some objects or a stage failed; the result names them."},
-    {refused, "A guard refused: more would have been deleted than max_deletes allows."},
+    {refused,
+     "Refused. Deletions, or marks of what is gone (max_deletes, an empty answer): all else was done. apply: the plan "
+     "no "
+     "longer fits NetBox, the configuration or the plugins; nothing was done. undo: nothing of that run is on record."},
     {locked, "Another run holds the lock of this NetBox; nothing was done."},
     {usage, "The command line is wrong."},
     {unreachable, "NetBox, or every source, cannot be reached or used."},

@@ -52,11 +52,14 @@ constexpr symptom table[] = {
      "wait for it, or end the process that the message names; the lock of a dead process is taken over"},
     {"stopped-early", "exit code 75, \"what is left is deferred\"",
      "NetBox went away for longer than `retry.max_outage_s`, or `--max-duration` was over", "`weir resume`"},
-    {"deletes-refused", "exit code 4, \"deletions at once are refused\"",
-     "more backups are gone at once than `max_deletes` (10, or 20 %) allows: a storage may be away, a right may have "
-     "been "
-     "lost",
-     "`weir plan` shows them; if they are really gone: a larger `max_deletes` for one run"},
+    {"deletes-refused", "exit code 4, \"at once are refused\", \"an empty answer is not believed\"",
+     "more objects are gone at once than `max_deletes` (10, or 20 %) allows, or all of a place: a node or a storage "
+     "may "
+     "be away, a right may have been lost",
+     "`weir plan` shows them; if they are really gone: `weir sync --allow-deletes N`, once"},
+    {"plan-refused", "exit code 4 from `weir apply`",
+     "NetBox, the configuration or a plugin has changed since the plan was made; each difference is named",
+     "look at it, and make a new plan: `weir plan --out FILE`"},
     {"plugin-refused", "exit code 3, and the file of a `.so` in an error",
      "a stage plugin was built for another weir, is damaged, or breaks the contract",
      "`weir stages check FILE` says which"},

@@ -341,6 +341,22 @@ class exit_codes(unittest.TestCase):
         self.assertEqual(set(in_help), in_program)
         self.assertIn("must be treated as", sentence)
         self.assertRegex(page.replace("\n", " "), r"must be treated as failures")
+        # What a code stands for is told whole, wherever it is told.
+        manual = subprocess.run([str(WEIR), "man"], capture_output=True, text=True, timeout=60).stdout
+        manual = manual[manual.index(".SH EXIT STATUS"):]
+        of_manual = {int(n): text for n, text in re.findall(r"(?ms)^(?:\.B |\\fB)(\d+).*?\n(.*?)(?=^\.TP|^\.SH)", manual)}
+        readme = (TREE / "README.md").read_text()
+        in_readme = {int(n): text for n, text in re.findall(r"(?m)^\| (\d+) \| ([^|]+) \|$", readme[readme.index("## Exit codes"):])}
+        self.assertEqual(set(of_manual), in_program)
+        with_option = {c for c in ("sync", "resume", "plan", "show", "apply", "adopt", "undo")
+                       if re.search(r"(?m)^ +--detailed-exitcode", subprocess.run([str(WEIR), c, "--help"], capture_output=True, text=True, timeout=60).stdout)}
+        for where, told in {"docs/exit-codes.md": in_page, "README.md": in_readme, "weir(1)": of_manual}.items():
+            with self.subTest(where):
+                text = {n: t.replace("\\-", "-").replace("`", "").replace("\n", " ") for n, t in told.items()}
+                for word in ("deletions", "max_deletes", "empty answer", "apply", "no longer fits"):
+                    self.assertIn(word, text[4].lower())
+                self.assertIn("--detailed-exitcode", text[2])
+                self.assertEqual(set(re.search(r"\(([a-z, ]+)\)", text[2])[1].split(", ")), with_option)
         # Told in the same words.
         for code, words in in_help.items():
             first = re.sub(r"\W.*", "", words.removeprefix("the ").removeprefix("there are "))
