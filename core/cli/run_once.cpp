@@ -9,6 +9,7 @@
 #include "core/base/text.hpp"
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/report.hpp"
+#include "core/engine/asked.hpp"
 #include "core/engine/undo.hpp"
 #include "core/store/files.hpp"
 #include "core/store/journal.hpp"
@@ -75,6 +76,14 @@ base::result<std::string> run_of(std::string const& wanted, setup const& ready, 
   return found->id;
 }
 
+// This run is asked for what that one was asked for.
+void take_up(store::run_record const& run, engine::run_options& options) {
+  auto const what = engine::asked_in(run.summary_json);
+  options.resumes = run.id;
+  options.guests = what.guests;
+  options.allow_deletes = what.allow_deletes;
+}
+
 // Which run to finish; or the outcome, if there is nothing to do.
 std::optional<run_outcome> choose_run(std::string const& wanted, setup& ready, store::journal& journal) {
   auto const& url = ready.settings.netbox.url;
@@ -86,7 +95,7 @@ std::optional<run_outcome> choose_run(std::string const& wanted, setup& ready, s
   if (wanted.empty()) {
     std::erase_if(*unfinished, [&](auto const& r) { return !resumable(r); });
     if (unfinished->empty()) return nothing("no run is unfinished");
-    ready.options.resumes = unfinished->front().id;
+    take_up(unfinished->front(), ready.options);
     return {};
   }
   auto const id = run_of(wanted, ready, journal);
@@ -101,7 +110,7 @@ std::optional<run_outcome> choose_run(std::string const& wanted, setup& ready, s
         "run " + found->id + " was no sync, but weir " + found->command + ": resuming would do more than it was to do",
         found->command == "apply" ? "weir apply with the same plan does what is left of it"
                                   : "weir " + found->command + " again does what is left"));
-  ready.options.resumes = found->id;
+  take_up(*found, ready.options);
   return {};
 }
 

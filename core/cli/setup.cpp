@@ -296,7 +296,6 @@ std::optional<int> prepare(arguments const& args, setup& out, std::vector<config
   if (usage) return exit_code::usage;
   out.options.sources = {args.sources.begin(), args.sources.end()};
   out.options.guests = args.guests;
-  out.options.guests = args.guests;
   if (args.allow_deletes) out.options.allow_deletes = *args.allow_deletes;
 
   for (auto& stage : plugins.stages) {

@@ -1,5 +1,6 @@
 #include "core/engine/run.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <thread>
 
 #include "core/base/text.hpp"
+#include "core/engine/asked.hpp"
 #include "core/engine/policy.hpp"
 #include "core/engine/session.hpp"
 #include "core/engine/stage_services.hpp"
@@ -198,6 +200,7 @@ base::result<void> runner::open_journal() {
   row.profile = settings_.profile.name;
   row.config_file = settings_.file.empty() ? "" : std::filesystem::absolute(settings_.file).string();
   row.resumes = options_.resumes;
+  row.summary_json = with_asked("", {options_.guests, options_.allow_deletes});
   row.host = store::host_name();
   row.pid = getpid();
   row.started = system_clock::now();
@@ -325,6 +328,12 @@ void runner::make_jobs() {
     if (lanes_.empty() || lanes_.back().front()->scope.source != source) lanes_.emplace_back();
     lanes_.back().push_back(std::move(j));
   }
+  if (!options_.resumes.empty() && !options_.guests.empty())
+    report_.notices.push_back({base::log::level::info, "", "",
+                               "run " + options_.resumes +
+                                   " was asked for single guests, and so is this one: --guest " +
+                                   fmt::format("{}", fmt::join(options_.guests, " --guest ")),
+                               ""});
   if (lanes_.empty() && !only_.empty())
     report_.notices.push_back({base::log::level::warning, "", "",
                                "nothing that run " + options_.resumes + " left is among the chosen stages and sources",
@@ -630,17 +639,20 @@ store::run_state state_of(report const& r, int exit_code) {
 base::result<void> record_end(store::journal& journal, report const& r, int exit_code, std::string_view summary_json) {
   auto const state = state_of(r, exit_code);
   auto const now = system_clock::now();
-  if (auto ok = journal.end_run(r.run_id, state, exit_code, r.fatal ? r.fatal->what : "", summary_json, now); !ok)
-    return ok;
-  // What earlier runs left is finished where this one has done all their stages. One that carried out a plan of its own
-  // has not looked at the sources.
   auto const self = journal.find_run(r.run_id);
   if (!self) return self.error();
+  auto const what = asked_in(self->summary_json);
+  if (auto ok = journal.end_run(r.run_id, state, exit_code, r.fatal ? r.fatal->what : "",
+                                with_asked(summary_json, what), now);
+      !ok)
+    return ok;
+  // What earlier runs left is finished where this one has done all their stages. One that carried out a plan of its own
+  // has not looked at the sources, and one of single guests not at the others.
   bool const of_sources = self->command == "sync" || self->command == "resume";
   auto earlier = journal.unfinished(r.netbox_url);
   if (!earlier) return earlier.error();
   for (auto const& e : *earlier) {
-    if (e.id == r.run_id || !of_sources) continue;
+    if (e.id == r.run_id || !of_sources || !what.covers(asked_in(e.summary_json))) continue;
     auto stages = journal.stages(e.id);
     if (!stages) return stages.error();
     bool const all = std::all_of(stages->begin(), stages->end(), [&](store::stage_record const& s) {

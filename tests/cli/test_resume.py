@@ -8,11 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
 import proxmox_model as change
-from mapping import Held
+from mapping import Expected, Held
 from sync_case import SMALL, SOURCE, SyncCase
 from weir_test import EXIT_DONE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
 
-BACKUPS = "plugins/proxbox/backups"
+BACKUPS, MACHINES = "plugins/proxbox/backups", "virtualization/virtual-machines"
 
 
 class resume(SyncCase):
@@ -48,6 +48,44 @@ class resume(SyncCase):
     def open_batches(self, run):
         return self.ask_journal("SELECT b.number, b.state FROM batches b JOIN runs r ON r.number = b.run WHERE r.id = ?"
                                 " AND b.state IN ('pending', 'sent', 'unknown')", run)
+
+    # ---- single guests
+
+    def guest_with_backups(self):
+        of_a_guest = {b["vmid"] for b in self.pve.model["backups"]}
+        return next(g["vmid"] for g in self.pve.model["guests"] if g["vmid"] in of_a_guest)
+
+    def test_a_run_of_one_guest_is_resumed_as_one(self):
+        self.start()
+        vmid = self.guest_with_backups()
+        self.server.faults([{"path_regex": f"^/api/{MACHINES}/", "method": "POST", "delay_ms": 1000, "times": -1}])
+        running = self.start_sync("--guest", str(vmid))
+        running.wait_until(lambda: self.sent(MACHINES) == 1)
+        running.signal(signal.SIGINT)
+        run = self.checked(running.wait(60), EXIT_INTERRUPTED).json["run"]
+        self.server.faults([])
+        self.assertEqual(self.history("show", run)["summary"]["guests"], [vmid])
+        self.assertRegex(self.weir("history", "show", run, "--config", self.config).stdout, rf"guests +\[{vmid}\]")
+        finished = self.run_weir("resume")
+        self.assertEqual(finished.json["resumes"], run)
+        self.assertIn(f"--guest {vmid}", str(finished.json["notices"]))
+        held, expected = Held(self.netbox, SOURCE), Expected(self.reader, SOURCE)
+        self.assertEqual(list(held.machines), [vmid], "that guest alone")
+        theirs = [b for b in expected.backups.values() if b["vmid"] == vmid]
+        self.assertEqual(len(held.backups), len(theirs))
+        self.assertEqual(self.states(), ["resumed", "done"])
+        self.assertEqual(self.history("show", finished.json["run"])["summary"]["guests"], [vmid])
+
+    def test_a_run_of_one_guest_does_not_finish_another_one(self):
+        self.start()
+        vmid = self.guest_with_backups()
+        stopped = self.stopped_run()
+        self.run_weir("sync", "--guest", str(vmid))
+        self.assertEqual(self.states(), ["stopped", "done"])
+        finished = self.run_weir("resume")
+        self.assertEqual(finished.json["resumes"], stopped)
+        self.assertEqual(self.states(), ["resumed", "done", "done"])
+        self.assert_nothing_left()
 
     # ---- the time is over
 
