@@ -1,5 +1,7 @@
 #include "core/engine/narrow.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -12,8 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t most_objects = 50;         // wanted of one kind; above it all of the kind is read
-constexpr std::size_t longest_query = 2000;      // bytes; gunicorn takes 4094 for the whole request line
+constexpr std::size_t most_objects = 50;     // wanted of one kind; above it all of the kind is read
+constexpr std::size_t longest_query = 2000;  // bytes; gunicorn takes 4094 for the whole request line
 constexpr std::string_view custom = "custom_fields.";
 
 class gathering {
@@ -96,7 +98,10 @@ std::optional<std::vector<std::string>> queries_for(world& w, netbox::kind const
   for (auto const& member : k.key)
     if (k.refs.contains(member)) members.push_back(member);
   bool const by_parent = !members.empty();
-  if (!by_parent) members = k.key;
+  // By the rest of the key: what the proxbox service made has the same, and nobody's mark.
+  if (!by_parent)
+    std::copy_if(k.key.begin(), k.key.end(), std::back_inserter(members),
+                 [&](auto const& member) { return member != k.mark || k.key.size() == 1; });
   parameters by_key;
   std::vector<parameters> by_adoption(k.adopt_by.size());
   if (!by_parent && wanted.objects.size() > most_objects) return {};

@@ -70,9 +70,13 @@ in_proxmox described(world& w, netbox::kind const& k, json const& key, json cons
   if (auto const vmid = key.find(vmid_field); vmid != key.end() && vmid->is_number_integer())
     out.vmid = vmid->get<std::int64_t>();
   if (auto const& type = at(fields, type_field); type.is_string()) out.type = type.get<std::string>();
-  if (auto const its = fields.find("cluster"); its != fields.end() && its->is_object()) {
+  auto const of_new = fields.find("$create");  // of what is only made where it is missing, nothing else is said
+  for (auto const* from : {&fields, of_new == fields.end() ? nullptr : &*of_new}) {
+    auto const its = from ? from->find("cluster") : fields.end();
+    if (!from || its == from->end() || !its->is_object()) continue;
     out.cluster = text(*its, "name");
     if (auto const* kind = w.kinds().find(cluster_kind)) out.netbox_cluster = w.find(*kind, *its);
+    break;
   }
   return out;
 }
@@ -183,18 +187,71 @@ base::result<void> proxbox_records::recognise(netbox::client& nb, world& w, netb
   if (!lacking) return {};
   if (available_ && !read_.contains(k.name)) {
     std::vector<proxbox_record> rows;
-    netbox::kind plain;
-    plain.name = k.name;
-    plain.path = from->path;
-    auto const ok = nb.read_all(plain, from->fields, lane, [&](json const& row) {
-      if (auto r = proxbox_record_of(k, row)) rows.push_back(std::move(*r));
-    });
-    // The plugin's older releases have no such rows.
-    if (!ok && ok.error().what.find("404") == std::string::npos) return ok.error();
+    if (auto ok = read(nb, k, {}, lane, rows); !ok) return ok;
     read_[k.name] = std::move(rows);
   }
   engine::recognise(w, k, wanted, read_[k.name], rules);
   return {};
+}
+
+base::result<void> proxbox_records::read(netbox::client& nb, netbox::kind const& k, std::string const& query,
+                                         std::string const& lane, std::vector<proxbox_record>& to) {
+  constexpr std::size_t most = 1000;  // of what a query lets through
+  auto const& from = *rows_of(k);
+  netbox::kind plain;
+  plain.name = k.name;
+  plain.path = from.path;
+  auto const take = [&](json const& row) {
+    if (auto r = proxbox_record_of(k, row)) to.push_back(std::move(*r));
+  };
+  std::size_t came = 0;
+  auto ok = base::result<void>{};
+  if (!query.empty()) {
+    ok = nb.read_where(plain, query, from.fields, most, lane, [&](json const& row) { ++came, take(row); });
+    if (ok) return {};
+  }
+  if (query.empty() || came >= most) {  // NetBox does not know that filter
+    to.clear();
+    ok = nb.read_all(plain, from.fields, lane, take);
+  }
+  // The plugin's older releases have no such rows.
+  if (!ok && ok.error().what.find("404") == std::string::npos) return ok;
+  return {};
+}
+
+base::result<std::set<object_id>> proxbox_records::named_as(netbox::client& nb, world& w, netbox::kind const& k,
+                                                            std::set<std::string> const& keys,
+                                                            std::string const& lane) {
+  std::set<object_id> out;
+  if (!available_ || !rows_of(k)) return out;
+  std::set<std::string> names;
+  auto& asked = asked_[k.name];
+  bool new_ones = false;
+  std::string query;
+  for (auto const& text : keys) {
+    auto const key = json::parse(text);
+    auto const key_text = w.key_text(k, key);
+    if (!key_text || w.of(k).by_key(*key_text)) continue;
+    auto const it = described(w, k, key, json::object());
+    auto name = what(k, it.cluster, it.node, it.vmid);
+    if (name.empty()) continue;
+    new_ones = asked.insert(name).second || new_ones;
+    names.insert(std::move(name));
+  }
+  if (names.empty()) return out;
+  if (new_ones) {
+    if (k.name == guest_kind)
+      for (auto const& vmid : asked) query += (query.empty() ? "" : "&") + std::string("proxmox_vm_id=") + vmid;
+    std::vector<proxbox_record> rows;
+    if (auto ok = read(nb, k, query, lane, rows); !ok) {
+      asked_.erase(k.name);
+      return ok.error();
+    }
+    read_[k.name] = std::move(rows);
+  }
+  for (auto const& r : read_[k.name])
+    if (names.contains(what(k, r.cluster, r.node, r.vmid))) out.insert(r.object);
+  return out;
 }
 
 bool recorded_for_another(diff_rules const& rules, netbox::kind const& k, object_id object,
@@ -226,7 +283,7 @@ void claims_only(world const& w, netbox::kind const& k, json const& actual, std:
   json body = json::object(), before = json::object(), after = actual, applied = json::parse(found.applied);
   std::vector<field_change> kept;
   auto const set = [&](std::string const& field, json const& value) {
-    kept.push_back({field, show(field, at(actual, field)), show(field, value)});
+    kept.push_back(changed(field, show(field, at(actual, field)), show(field, value)));
     put(before, field, at(actual, field));
     put(body, field, value);
     put(after, field, value);

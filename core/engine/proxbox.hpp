@@ -3,8 +3,10 @@
 // The service records in its plugin's sync-state rows what it made an object of; older ones wrote it into custom fields
 // of the object. Both hold after a person has renamed the object, or the service has made its name unique (" (2)").
 #pragma once
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,10 +40,17 @@ class proxbox_records {
   // Error: NetBox did not answer. Without the plugin, or the rows: only the custom fields count.
   base::result<void> recognise(netbox::client& nb, world& w, netbox::kind const& k, std::vector<desired> const& wanted,
                                std::string const& lane, diff_rules& rules);
+  // --guest: which objects the rows name as those with these keys (JSON), of the keys that NetBox has not shown an
+  // object of. Of guests it reads only their rows.
+  base::result<std::set<object_id>> named_as(netbox::client& nb, world& w, netbox::kind const& k,
+                                             std::set<std::string> const& keys, std::string const& lane);
 
  private:
+  base::result<void> read(netbox::client& nb, netbox::kind const& k, std::string const& query, std::string const& lane,
+                          std::vector<proxbox_record>& to);
   bool available_ = false;
   std::map<std::string, std::vector<proxbox_record>> read_;  // by kind
+  std::map<std::string, std::set<std::string>> asked_;       // by kind: the keys that read_ was read for; absent: all
 };
 
 // The record of this object says that it is another one of the wanted ones than that with the key `key_text`.

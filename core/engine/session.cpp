@@ -6,6 +6,7 @@
 #include <deque>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/base/log.hpp"
 #include "core/engine/diff.hpp"
@@ -111,7 +112,6 @@ base::result<void> session::read_table(netbox::kind const& k, std::set<std::stri
 
 base::result<bool> session::read_few(netbox::kind const& k, std::set<std::string> const& fields,
                                      asked_for const& wanted, std::string const& lane) {
-  constexpr std::size_t most = 1000;                                   // a page
   if (world_.holds(k, fields) && !few_.contains(k.name)) return true;  // all of it is here
   auto const queries = queries_for(world_, k, wanted);
   if (!queries) return false;
@@ -119,10 +119,31 @@ base::result<bool> session::read_few(netbox::kind const& k, std::set<std::string
   auto now = read;
   now.queries.insert(queries->begin(), queries->end());
   // Whom NetBox shows under another key than weir remembers; a person renamed it.
-  for (auto const& [key, of_it] : wanted.objects)
-    if (auto const text = world_.key_text(k, json::parse(key)))
-      if (auto const id = memory_->find(k, *text)) now.ids.insert(*id);
+  std::set<std::string> unknown;
+  for (auto const& [key, of_it] : wanted.objects) {
+    auto const text = world_.key_text(k, json::parse(key));
+    if (auto const id = text ? memory_->find(k, *text) : std::nullopt)
+      now.ids.insert(*id);
+    else
+      unknown.insert(key);
+  }
   if (world_.holds(k, fields) && now.queries == read.queries && now.ids == read.ids) return true;
+  auto done = read_these(k, fields, now, lane);
+  if (!done || !*done) return done;
+  // Or under whatever name, as the proxbox service has it on record.
+  auto const named = proxbox_.named_as(netbox_, world_, k, unknown, lane);
+  if (!named && named.error().code != base::error_code::credentials) return named.error();  // which is told later on
+  if (auto const before = now.ids.size(); named) {
+    now.ids.insert(named->begin(), named->end());
+    if (now.ids.size() > before) done = read_these(k, fields, now, lane);
+  }
+  if (done && *done) read = std::move(now);
+  return done;
+}
+
+base::result<bool> session::read_these(netbox::kind const& k, std::set<std::string> const& fields, few const& these,
+                                       std::string const& lane) {
+  constexpr std::size_t most = 1000;  // a page
   auto const all = world_.wanted_fields(k, fields);
   std::vector<std::string> const members(all.begin(), all.end());
   world::loader loading(world_, k, all);
@@ -130,7 +151,7 @@ base::result<bool> session::read_few(netbox::kind const& k, std::set<std::string
   auto const add = [&](json const& raw) {
     if (here.insert(raw.at("id").get<std::uint64_t>()).second) loading.add(raw);
   };
-  for (auto const& query : now.queries) {
+  for (auto const& query : these.queries) {
     std::size_t came = 0;
     auto const ok = netbox_.read_where(k, query, members, most, lane, [&](json const& raw) {
       ++came;
@@ -139,9 +160,8 @@ base::result<bool> session::read_few(netbox::kind const& k, std::set<std::string
     if (!ok && came < most) return ok.error();
     if (!ok) return false;  // NetBox does not know that filter
   }
-  if (auto ok = netbox_.read_ids(k, {now.ids.begin(), now.ids.end()}, members, lane, add); !ok) return ok.error();
+  if (auto ok = netbox_.read_ids(k, {these.ids.begin(), these.ids.end()}, members, lane, add); !ok) return ok.error();
   loading.finish();
-  read = std::move(now);
   return true;
 }
 
@@ -195,6 +215,25 @@ base::result<void> session::plan_marks(job_report& r, diff_rules const& rules) {
   return {};
 }
 
+void session::make_only_what_claims_need(job_report& r) {
+  bool const any = std::any_of(r.plans.begin(), r.plans.end(),
+                               [](auto const& p) { return !p.kind->mark.empty() && !p.updates.empty(); });
+  if (any) {
+    r.plans.insert(r.plans.begin(), std::make_move_iterator(held_back_.begin()),
+                   std::make_move_iterator(held_back_.end()));
+    held_back_.clear();
+    return;
+  }
+  for (auto& p : r.plans) {
+    if (p.creates.empty() && p.updates.empty()) continue;
+    kind_plan later;
+    later.kind = p.kind;
+    later.creates = std::exchange(p.creates, {});
+    later.updates = std::exchange(p.updates, {});
+    held_back_.push_back(std::move(later));
+  }
+}
+
 void session::process(collected what, job_report& r, report& into) {
   if (options_.moved) options_.moved({r.source, r.stage, progress::phase::comparing, "", 0, 0, 0, 0, 0});
   if (auto read = read_tables(what, r.stage); !read) {
@@ -237,11 +276,13 @@ void session::process(collected what, job_report& r, report& into) {
                               std::to_string(left) + " " + k->title + (left == 1 ? " is" : "s are") +
                                   " not in NetBox: weir sync makes " + (left == 1 ? "it" : "them"),
                               ""});
-    for (auto const* list : {&p.updates, &p.creates, &p.deletes})
-      r.planned_requests += requests_for(list->size(), options_.profile.objects_per_request);
     if (p.deletes_refused)
       into.notices.push_back({base::log::level::error, r.source, r.stage, p.refused_because, p.refused_hint});
   }
+  if (options_.adopt_only) make_only_what_claims_need(r);
+  for (auto const& p : r.plans)
+    for (auto const* list : {&p.updates, &p.creates, &p.deletes})
+      r.planned_requests += requests_for(list->size(), options_.profile.objects_per_request);
   if (auto ok = plan_marks(r, rules); !ok) {
     r.status = job_status::failed;
     r.reason = ok.error();

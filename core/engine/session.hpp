@@ -16,8 +16,8 @@
 #include "core/engine/diff.hpp"
 #include "core/engine/journal_memory.hpp"
 #include "core/engine/memory.hpp"
-#include "core/engine/proxbox.hpp"
 #include "core/engine/narrow.hpp"
+#include "core/engine/proxbox.hpp"
 #include "core/engine/report.hpp"
 #include "core/netbox/client.hpp"
 #include "core/store/journal.hpp"
@@ -66,10 +66,19 @@ class session {
  private:
   base::result<void> read_tables(collected const& what, std::string const& lane);
   base::result<void> read_table(netbox::kind const& k, std::set<std::string> const& fields, std::string const& lane);
+  struct few {
+    std::set<std::string> queries;
+    std::set<std::uint64_t> ids;
+  };
+  // The rows of these. False: NetBox does not know the filter of a query.
+  base::result<bool> read_these(netbox::kind const& k, std::set<std::string> const& fields, few const& these,
+                                std::string const& lane);
   // Only the rows that `wanted` may be about, and those that were read for that before. False: all of them must be.
   base::result<bool> read_few(netbox::kind const& k, std::set<std::string> const& fields, asked_for const& wanted,
                               std::string const& lane);
   base::result<void> plan_marks(job_report& r, diff_rules const& rules);
+  // weir adopt: custom fields and the tag are made when something is taken over that needs them.
+  void make_only_what_claims_need(job_report& r);
   void carry_out(job_report& r, report& into);
   // What was noted gets into the journal, before anything is written on top of it. False: it could not be.
   bool keep_notes(job_report& r, report& into);
@@ -96,11 +105,8 @@ class session {
   std::unique_ptr<memory> memory_;
   journal_memory* kept_ = nullptr;  // the same, if it is the journal's
   std::uint64_t next_batch_ = 1;
-  struct few {
-    std::set<std::string> queries;
-    std::set<std::uint64_t> ids;
-  };
-  std::map<std::string, few> few_;  // by kind, of which a part was read
+  std::map<std::string, few> few_;    // by kind, of which a part was read
+  std::vector<kind_plan> held_back_;  // by make_only_what_claims_need()
 };
 
 }  // namespace weir::engine
