@@ -187,14 +187,14 @@ base::result<void> proxbox_records::recognise(netbox::client& nb, world& w, netb
   if (!lacking) return {};
   if (available_ && !read_.contains(k.name)) {
     std::vector<proxbox_record> rows;
-    if (auto ok = read(nb, k, {}, lane, rows); !ok) return ok;
+    if (auto ok = read(nb, k, {}, lane, rows); !ok) return ok.error();
     read_[k.name] = std::move(rows);
   }
   engine::recognise(w, k, wanted, read_[k.name], rules);
   return {};
 }
 
-base::result<void> proxbox_records::read(netbox::client& nb, netbox::kind const& k, std::string const& query,
+base::result<bool> proxbox_records::read(netbox::client& nb, netbox::kind const& k, std::string const& query,
                                          std::string const& lane, std::vector<proxbox_record>& to) {
   constexpr std::size_t most = 1000;  // of what a query lets through
   auto const& from = *rows_of(k);
@@ -204,19 +204,20 @@ base::result<void> proxbox_records::read(netbox::client& nb, netbox::kind const&
   auto const take = [&](json const& row) {
     if (auto r = proxbox_record_of(k, row)) to.push_back(std::move(*r));
   };
-  std::size_t came = 0;
+  bool all = query.empty();
   auto ok = base::result<void>{};
-  if (!query.empty()) {
+  if (!all) {
+    std::size_t came = 0;
     ok = nb.read_where(plain, query, from.fields, most, lane, [&](json const& row) { ++came, take(row); });
-    if (ok) return {};
+    all = !ok && came >= most;  // NetBox does not know that filter
   }
-  if (query.empty() || came >= most) {  // NetBox does not know that filter
+  if (all) {
     to.clear();
     ok = nb.read_all(plain, from.fields, lane, take);
   }
   // The plugin's older releases have no such rows.
-  if (!ok && ok.error().what.find("404") == std::string::npos) return ok;
-  return {};
+  if (!ok && ok.error().what.find("404") == std::string::npos) return ok.error();
+  return all;
 }
 
 base::result<std::set<object_id>> proxbox_records::named_as(netbox::client& nb, world& w, netbox::kind const& k,
@@ -224,10 +225,7 @@ base::result<std::set<object_id>> proxbox_records::named_as(netbox::client& nb, 
                                                             std::string const& lane) {
   std::set<object_id> out;
   if (!available_ || !rows_of(k)) return out;
-  std::set<std::string> names;
-  auto& asked = asked_[k.name];
-  bool new_ones = false;
-  std::string query;
+  std::set<std::string> names, unread;
   for (auto const& text : keys) {
     auto const key = json::parse(text);
     auto const key_text = w.key_text(k, key);
@@ -235,22 +233,33 @@ base::result<std::set<object_id>> proxbox_records::named_as(netbox::client& nb, 
     auto const it = described(w, k, key, json::object());
     auto name = what(k, it.cluster, it.node, it.vmid);
     if (name.empty()) continue;
-    new_ones = asked.insert(name).second || new_ones;
+    if (k.name == guest_kind ? !asked_.contains(name) : !read_.contains(k.name)) unread.insert(name);
     names.insert(std::move(name));
   }
-  if (names.empty()) return out;
-  if (new_ones) {
-    if (k.name == guest_kind)
-      for (auto const& vmid : asked) query += (query.empty() ? "" : "&") + std::string("proxmox_vm_id=") + vmid;
-    std::vector<proxbox_record> rows;
-    if (auto ok = read(nb, k, query, lane, rows); !ok) {
-      asked_.erase(k.name);
-      return ok.error();
+  if (!unread.empty()) {
+    auto rows = read_[k.name];
+    bool all = false;
+    // One by one: whether a filter takes several values is the plugin's to say.
+    for (auto const& name : unread) {
+      if (all) break;
+      auto const got = read(nb, k, k.name == guest_kind ? "proxmox_vm_id=" + name : "", lane, rows);
+      if (!got) {
+        if (rows.empty()) read_.erase(k.name);
+        return got.error();
+      }
+      all = *got;
     }
+    // An object has one row; a filter that is not known lets it through each time.
+    auto const by_object = [](auto const& a, auto const& b) { return a.object < b.object; };
+    auto const same_object = [](auto const& a, auto const& b) { return a.object == b.object; };
+    std::stable_sort(rows.begin(), rows.end(), by_object);
+    rows.erase(std::unique(rows.begin(), rows.end(), same_object), rows.end());
     read_[k.name] = std::move(rows);
+    if (k.name == guest_kind) asked_.insert(unread.begin(), unread.end());
   }
-  for (auto const& r : read_[k.name])
-    if (names.contains(what(k, r.cluster, r.node, r.vmid))) out.insert(r.object);
+  if (auto const its = read_.find(k.name); its != read_.end())
+    for (auto const& r : its->second)
+      if (names.contains(what(k, r.cluster, r.node, r.vmid))) out.insert(r.object);
   return out;
 }
 

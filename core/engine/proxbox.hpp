@@ -46,11 +46,12 @@ class proxbox_records {
                                              std::set<std::string> const& keys, std::string const& lane);
 
  private:
-  base::result<void> read(netbox::client& nb, netbox::kind const& k, std::string const& query, std::string const& lane,
+  // What a query lets through ("": all) behind what `to` holds. True: all there is, and nothing else.
+  base::result<bool> read(netbox::client& nb, netbox::kind const& k, std::string const& query, std::string const& lane,
                           std::vector<proxbox_record>& to);
   bool available_ = false;
   std::map<std::string, std::vector<proxbox_record>> read_;  // by kind
-  std::map<std::string, std::set<std::string>> asked_;       // by kind: the keys that read_ was read for; absent: all
+  std::set<std::string> asked_;                              // vmids that guests' rows were read for one by one
 };
 
 // The record of this object says that it is another one of the wanted ones than that with the key `key_text`.

@@ -82,6 +82,19 @@ class adopt(AdoptChecks, SyncCase):
     def test_one_guest_by_its_custom_fields(self):
         self.check_one_guest(legacy=True, sidecars=False)
 
+    def test_several_guests_by_their_records(self):
+        made = self.proxbox(legacy=False, sidecars=True)
+        with self.pve.changed_model() as model:
+            guests = change.two_plain_guests(model)
+            for n, guest in enumerate(guests):
+                change.set_name(guest, f"renamed-since-{n}")
+        before = set(state_of(self.netbox)[GUESTS])
+        options = [o for guest in guests for o in ("--guest", str(guest["vmid"]))]
+        self.run_weir("sync", *options)
+        self.assertEqual(set(state_of(self.netbox)[GUESTS]), before)
+        for guest in guests:
+            self.assertEqual(self.held_vmid(made.guests[guest["vmid"]]["id"]), guest["vmid"])
+
     def test_nothing_to_adopt(self):
         """Neither the custom fields nor the tag that a taking-over needs are worth a plan of their own."""
         self.assertEqual(self.planned(self.run_weir("adopt")), [])

@@ -76,6 +76,21 @@ class resume(SyncCase):
         self.assertEqual(self.states(), ["resumed", "done"])
         self.assertEqual(self.history("show", finished.json["run"])["summary"]["guests"], [vmid])
 
+    def test_a_killed_run_of_one_guest_is_resumed_as_one(self):
+        self.start()
+        vmid = self.guest_with_backups()
+        self.server.faults([{"path_regex": f"^/api/{MACHINES}/", "method": "POST", "delay_ms": 1000, "times": -1}])
+        running = self.start_sync("--guest", str(vmid), "--allow-deletes", "3")
+        running.wait_until(lambda: self.sent(MACHINES) == 1)
+        running.signal(signal.SIGKILL)
+        running.wait(60)
+        self.server.faults([])
+        finished = self.run_weir("resume", timeout=120)
+        self.assertEqual(list(Held(self.netbox, SOURCE).machines), [vmid], "that guest alone")
+        summary = self.history("show", finished.json["run"])["summary"]
+        self.assertEqual((summary["guests"], summary["allow_deletes"]), ([vmid], 3))
+        self.assertEqual(self.states(), ["resumed", "done"])
+
     def test_a_run_of_one_guest_does_not_finish_another_one(self):
         self.start()
         vmid = self.guest_with_backups()
