@@ -8,6 +8,7 @@
 #include "core/base/text.hpp"
 #include "core/engine/compare.hpp"
 #include "core/engine/match.hpp"
+#include "core/engine/names.hpp"
 #include "core/engine/orphans.hpp"
 #include "core/engine/proxbox.hpp"
 #include "core/netbox/value.hpp"
@@ -283,17 +284,23 @@ void differ::want(candidate const& c, matcher& matches) {
       fail(label, "its " + missing + " " + missing_key + " is not in NetBox and was not emitted before it");
     return;
   }
+  inheriting const inherited(world_, kind_, fields, extra, shown_);
   json whole = key;
   whole.merge_patch(extra);
   whole.merge_patch(fields);
 
   auto how = matches.match(c, whole);
   if (how.refused) return fail(label, *how.refused);
+  if (auto why_not = inherited.refused(whole, how.object ? world_.of(kind_).by_id(how.object)->fields() : json())) {
+    seen_.insert(how.object);
+    return fail(label, std::move(*why_not));
+  }
   if (how.object != 0) {
     seen_.insert(how.object);
     // What only new objects get is looked at where people's changes of it are to be shown.
     for (auto const& leaf : leaves(extra))
-      if (kind_.rule_of(leaf) == rule::on_create && at(fields, leaf).is_null()) put(fields, leaf, at(extra, leaf));
+      if ((kind_.rule_of(leaf) == rule::on_create || kind_.inherits.contains(leaf)) && at(fields, leaf).is_null())
+        put(fields, leaf, at(extra, leaf));
     return update(how.object, fields, key, c, std::move(how));
   }
   auto made = create(kind_, whole, shown_);
@@ -400,6 +407,7 @@ kind_plan differ::go(std::vector<desired> const& wanted, std::vector<std::string
     for (auto const& r : matches.releases()) release(r);
   if (!scopes.empty() && !kind_.mark.empty()) plan_gone(world_, kind_, parsed, seen_, rules_, memory_, plan_, shown_);
   join_releases();
+  settle_names(world_, kind_, seen_, rules_, memory_, plan_, shown_);
   // The order of a plan is the order of its labels, whatever the order of the source's answers was.
   auto const by_label = [](change const& a, change const& b) {
     return std::tie(a.label, a.key, a.object) < std::tie(b.label, b.key, b.object);
@@ -420,6 +428,8 @@ std::set<std::string> fields_needed(netbox::kind const& k, std::vector<desired> 
   if (wanted.empty() && !scoped) return out;
   for (auto const& key : k.adopt_by)
     for (auto const& member : key) out.insert(netbox::kind::top(member));
+  for (auto const& u : k.unique) out.insert(u.fields.begin(), u.fields.end());
+  for (auto const& [field, by] : k.inherits) out.insert({field, by.from});
   for (auto const& [field, list] : k.owned_tags) out.insert(netbox::kind::top(list));
   if (k.when_gone == netbox::orphans::mark && !k.mark.empty()) {
     out.insert("tags");

@@ -180,6 +180,11 @@ base::result<void> session::read_tables(collected const& what, std::string const
     add(k, fields_needed(k, objects == what.objects.end() ? nothing : objects->second, what.complete.contains(name)));
     for (auto const& parent : kinds_needed(kinds_, k))
       add(*kinds_.find(parent), fields_needed(*kinds_.find(parent), nothing, false));
+    for (auto const& [field, by] : k.inherits) {
+      std::set<std::string> of_parent{by.field};
+      for (auto const& [condition, value] : by.when) of_parent.insert(condition);
+      if (auto const* parent = kinds_.find(k.refs.at(by.from))) add(*parent, of_parent);
+    }
   }
   // Parents first: their children's references are translated while reading.
   std::vector<netbox::kind const*> order;

@@ -44,6 +44,21 @@ struct gone_mark {
   std::string since;   // dotted field that gets the date; empty: none
 };
 
+// What NetBox allows one object only to have: no two agree in all of these fields.
+struct uniqueness {
+  std::vector<std::string> fields;    // plain ones; a reference counts by its id
+  bool fold = false;                  // upper and lower case alike
+  std::set<std::string> none_counts;  // where "none" is a value like others; none of any other field: not held unique
+};
+
+// A field in which an object must agree with one that it refers to, where that one is `when` (a device's site with its
+// cluster's, where the cluster is in a site).
+struct inheritance {
+  std::string from;   // the field that refers to it
+  std::string field;  // its field
+  std::map<std::string, std::string> when;
+};
+
 // What a configuration says about a kind, over what the kind says itself. Absent: as it is.
 struct kind_policy {
   std::map<std::string, rule> fields;
@@ -59,7 +74,9 @@ struct kind {
   std::string title;                               // for people: "virtual machine"
   std::vector<std::string> key;                    // the natural key's members; dotted ones address custom fields
   std::vector<std::vector<std::string>> adopt_by;  // other keys NetBox holds unique: an unclaimed match is taken over
+  std::vector<uniqueness> unique;                  // what NetBox refuses two of
   std::map<std::string, std::string> refs;         // field ► kind it points to
+  std::map<std::string, inheritance> inherits;     // field ► what NetBox wants it to be
   std::set<std::string> times;                     // fields that hold an instant
   std::map<std::string, rule> rules;               // per field; custom fields by their dotted name
   rule default_rule = rule::always;

@@ -16,23 +16,27 @@ constexpr char const* builtin = R"json([
  {"kind":"extras.tag","path":"extras/tags","title":"tag","key":["slug"],"label":"slug","adopt_by":[["name"]],
   "default_rule":"on-create","supporting":true},
  {"kind":"dcim.manufacturer","path":"dcim/manufacturers","title":"manufacturer","key":["slug"],"label":"name",
-  "adopt_by":[["name"]],"default_rule":"on-create","supporting":true},
+  "adopt_by":[["name"]],"default_rule":"on-create","rules":{"slug":"on-create"},"supporting":true},
  {"kind":"dcim.devicetype","path":"dcim/device-types","title":"device type","key":["manufacturer","slug"],"label":"model",
-  "refs":{"manufacturer":"dcim.manufacturer"},"default_rule":"on-create","supporting":true},
+  "adopt_by":[["manufacturer","model"]],"refs":{"manufacturer":"dcim.manufacturer"},"default_rule":"on-create",
+  "rules":{"slug":"on-create"},"supporting":true},
  {"kind":"dcim.devicerole","path":"dcim/device-roles","title":"role","key":["slug"],"label":"name",
-  "default_rule":"on-create","supporting":true},
+  "adopt_by":[["name"]],"default_rule":"on-create","rules":{"slug":"on-create"},"supporting":true},
  {"kind":"dcim.site","path":"dcim/sites","title":"site","key":["slug"],"label":"name","adopt_by":[["name"]],
-  "default_rule":"on-create","supporting":true},
+  "default_rule":"on-create","rules":{"slug":"on-create"},"supporting":true},
  {"kind":"virtualization.clustertype","path":"virtualization/cluster-types","title":"cluster type","key":["slug"],
-  "label":"name","adopt_by":[["name"]],"default_rule":"on-create","supporting":true},
+  "label":"name","adopt_by":[["name"]],"default_rule":"on-create","rules":{"slug":"on-create"},"supporting":true},
  {"kind":"virtualization.cluster","path":"virtualization/clusters","title":"cluster",
   "key":["custom_fields.proxmox_source","name"],"label":"name","adopt_by":[["name"]],
+  "unique":[{"fields":["name","group"]},{"fields":["name","scope_type","scope_id"]}],
   "refs":{"type":"virtualization.clustertype","scope_id":"dcim.site"},
-  "rules":{"tags":"merge","name":"unless-edited","description":"on-create","comments":"on-create","tenant":"on-create",
-   "group":"on-create","scope_type":"on-create","scope_id":"on-create"},
+  "rules":{"tags":"merge","name":"unless-edited","type":"on-create","description":"on-create","comments":"on-create",
+   "tenant":"on-create","group":"on-create","scope_type":"on-create","scope_id":"on-create"},
   "mark":"custom_fields.proxmox_source","supporting":true},
  {"kind":"dcim.device","path":"dcim/devices","title":"node","key":["custom_fields.proxmox_source","name"],"label":"name",
   "adopt_by":[["name","cluster"],["name","site"]],
+  "unique":[{"fields":["name","site","tenant"],"fold":true,"none_counts":["tenant"]}],
+  "inherits":{"site":{"from":"cluster","field":"scope_id","when":{"scope_type":"dcim.site"}}},
   "refs":{"device_type":"dcim.devicetype","role":"dcim.devicerole","site":"dcim.site","cluster":"virtualization.cluster"},
   "rules":{"tags":"merge","name":"unless-edited","description":"on-create","comments":"on-create","device_type":"on-create",
    "role":"on-create","site":"on-create","tenant":"on-create","platform":"on-create","location":"on-create",
@@ -41,6 +45,7 @@ constexpr char const* builtin = R"json([
   "gone":{"status":"decommissioning","tag":"weir-gone","since":"custom_fields.proxmox_gone_since"}},
  {"kind":"virtualization.virtualmachine","path":"virtualization/virtual-machines","title":"virtual machine",
   "key":["custom_fields.proxmox_source","custom_fields.proxmox_vm_id"],"label":"name","adopt_by":[["name","cluster"]],
+  "unique":[{"fields":["name","cluster","tenant"],"fold":true,"none_counts":["tenant"]}],
   "identity":"custom_fields.proxmox_identity",
   "refs":{"cluster":"virtualization.cluster","device":"dcim.device","role":"dcim.devicerole"},
   "rules":{"tags":"merge","name":"unless-edited","description":"unless-edited","role":"on-create","comments":"on-create",
@@ -73,6 +78,21 @@ base::result<kind> to_kind(json const& j) {
   if (k.key.empty()) return base::fail(base::error_code::config, "kind '" + k.name + "' has an empty key");
   k.adopt_by = j.value("adopt_by", std::vector<std::vector<std::string>>{});
   k.refs = j.value("refs", std::map<std::string, std::string>{});
+  for (auto const& u : j.value("unique", json::array())) {
+    k.unique.push_back({u.at("fields").get<std::vector<std::string>>(), u.value("fold", false),
+                        u.value("none_counts", std::set<std::string>{})});
+    if (k.unique.back().fields.empty())
+      return base::fail(base::error_code::config, "kind '" + k.name + "' has something unique without fields");
+  }
+  auto const inherited = j.value("inherits", json::object());
+  for (auto const& [field, i] : inherited.items()) {
+    inheritance one{i.at("from").get<std::string>(), i.at("field").get<std::string>(),
+                    i.value("when", std::map<std::string, std::string>{})};
+    if (!k.refs.contains(one.from))
+      return base::fail(base::error_code::config, "kind '" + k.name + "' inherits " + field + " from '" + one.from +
+                                                      "', which is none of its refs");
+    k.inherits.emplace(field, std::move(one));
+  }
   k.times = j.value("times", std::set<std::string>{});
   k.label = j.value("label", k.key.back());
   k.mark = j.value("mark", std::string{});
@@ -153,10 +173,13 @@ std::string_view name(adoption a) {
 rule kind::rule_of(std::string const& field) const {
   auto const found = rules.find(field);
   // Being ours, and what identifies an object, is nothing a person's edit should undo; a name that is part of the key
-  // may be a person's where it is said so.
+  // may be a person's where it is said so. What is shared (a site that is found by its name) keeps its own key.
   if (field == mark || (!identity.empty() && field == identity)) return rule::always;
-  if (std::find(key.begin(), key.end(), field) != key.end())
-    return found != rules.end() && found->second == rule::unless_edited ? rule::unless_edited : rule::always;
+  if (std::find(key.begin(), key.end(), field) != key.end()) {
+    bool const may = found != rules.end() &&
+                     (found->second == rule::unless_edited || (found->second == rule::on_create && mark.empty()));
+    return may ? found->second : rule::always;
+  }
   return found != rules.end() ? found->second : default_rule;
 }
 

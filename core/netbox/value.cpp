@@ -71,6 +71,8 @@ json normalise(kind const& k, json const& raw,
       out[name] = is_id ? json(id_of(id.get<std::uint64_t>(), ref->second)) : id;
     } else if (value.is_object() && value.contains("value") && value.contains("label")) {
       out[name] = value.at("value");
+    } else if (value.is_object() && value.contains("id") && value.contains("url")) {
+      out[name] = value.at("id");  // refers to a kind that nobody asked about: a tenant
     } else if (k.times.contains(name)) {
       out[name] = value;
       canonical_time(out[name]);

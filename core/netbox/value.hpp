@@ -10,9 +10,9 @@
 
 namespace weir::netbox {
 
-// An object of a list or a POST's reply in weir's form: choices as their value, references as an id (passed through
-// `id_of`(id, kind)), tags as a sorted list of slugs, instants in UTC, numbers as numbers. Read-only members stay as
-// they are.
+// An object of a list or a POST's reply in weir's form: choices as their value, references as an id (those of the
+// kind's refs passed through `id_of`(id, kind)), tags as a sorted list of slugs, instants in UTC, numbers as numbers.
+// Read-only members stay as they are.
 nlohmann::json normalise(kind const& k, nlohmann::json const& raw,
                          std::function<std::uint64_t(std::uint64_t, std::string const&)> const& id_of);
 

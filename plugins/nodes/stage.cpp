@@ -22,7 +22,7 @@ class nodes {
                         "dcim.manufacturer","dcim.devicetype","dcim.devicerole","dcim.site","dcim.device"])",
       .options_schema = R"json({"type":"object","additionalProperties":false,"properties":{
           "site":{"type":"string","minLength":1,"maxLength":100,
-                  "description":"Name of the site, existing or new, of the cluster and of new devices; default: the source's name"},
+                  "description":"Name of the site, existing or new, of the cluster and of new devices; default: the source's name, or the site that the cluster has in NetBox"},
           "device_role":{"type":"string","minLength":1,"maxLength":100,"default":"Proxmox node",
                          "description":"Name of the role of new devices"},
           "device_type":{"type":"string","minLength":1,"maxLength":100,"default":"Proxmox VE node",
@@ -73,11 +73,10 @@ class nodes {
       // People know better than Proxmox VE what machine it is and where it stands: without another rule only new
       // devices get type, role and site.
       json created = json::object();
-      json fields{{"cluster", cluster_key},
-                  {"device_type", type},
-                  {"role", role},
-                  {"site", site},
-                  {"tags", json::array({proxmox::weir_tag})}};
+      json fields{
+          {"cluster", cluster_key}, {"device_type", type}, {"role", role}, {"tags", json::array({proxmox::weir_tag})}};
+      // NetBox wants a node in its cluster's site, which may be a person's choice: it counts where none was configured.
+      (site_.empty() ? created : fields)["site"] = site;
       if (auto const online = proxmox::flag(node, "online")) {
         fields["status"] = *online ? "active" : "offline";
       } else {

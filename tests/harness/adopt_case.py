@@ -11,7 +11,7 @@ CLAIMS = {"tags", "custom_fields.proxmox_source", "custom_fields.proxmox_vm_id",
 # What a sync adds to an adopted guest or corrects of it.
 CORRECTED = {GUESTS: {"status", "tags", "description", "name", "disk", "custom_fields.proxmox_vm_type", "custom_fields.proxmox_tags"},
              BACKUPS: {"creation_time", "format", "subtype", "verification_state", "verification_upid", "notes"},
-             DEVICES: {"status"}, CLUSTERS: {"type"}}
+             DEVICES: {"status"}, CLUSTERS: set()}
 
 
 def leaves(o):

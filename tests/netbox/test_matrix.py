@@ -368,7 +368,7 @@ class Adopt_matching(Group):
         equal(g.find(DEVICE, name="pve-a-n1"), g.group.hand["device"])
         row = g.read(DEVICE, name="pve-a-n1")[0]
         equal((row["serial"], row["device_type"], row["role"], row["site"]), ("S1", "r650", "hypervisor", "berlin"))
-        equal(g.read(CLUSTER, name="pve-a")[0]["description"], "by hand")
+        equal([g.read(CLUSTER, name="pve-a")[0][f] for f in ("description", "type")], ["by hand", "proxmox"])
 
     @situation()
     def by_name_in_the_cluster(g):
@@ -396,6 +396,53 @@ class Adopt_matching(Group):
         yield create()
         equal([t["color"] for t in g.netbox.all("extras/tags") if t["slug"] == "existing"], ["123456"])
         equal(tags(g.vm), {"weir", "existing"})
+
+
+class Adopt_cluster_elsewhere(Group):
+    """A cluster by hand in a site that nobody told weir: NetBox takes only nodes of that site into it, so they go there."""
+
+    FIRST = False
+    SITE = "pve-a"
+
+    def prepare(self):
+        made_by_hand(self)
+
+    def also(self, number):
+        return first_objects(create(self.SITE, "site")) if number == 1 else Expected()
+
+    @situation(guest=False)
+    def follows_the_cluster(g):
+        """The cluster stays where it is, with the type that a person gave it; the new node and its guest get its site."""
+        yield NODES_ADOPTED
+        row = g.read(CLUSTER, name="pve-a")[0]
+        equal((row["scope"], row["type"]), ("berlin", "proxmox"))
+        equal([r["site"] for r in g.read(DEVICE)], ["berlin", "berlin"])
+
+    @situation(node=1)
+    def on_the_new_node(g):
+        """A guest of the new node."""
+        yield create()
+        equal((g.vm["device"], g.vm["site"]), ("pve-a-n2", "berlin"))
+
+
+class Site_against_cluster(Adopt_cluster_elsewhere):
+    """The configuration names another site than the cluster by hand has: refused beforehand, for the nodes that it is about."""
+
+    SITE = "Munich"
+    CONFIG = {"stages": {"nodes": {"site": "Munich"}, "virtual-machines": {}, "backups": {}}}
+    EXIT = (EXIT_PARTIAL,)
+
+    @situation(guest=False)
+    def refused_beforehand(g):
+        """The new node is refused; the one by hand stays where it is, and is adopted."""
+        yield update("pve-a", CLUSTER, "adopted") + update("pve-a-n1", DEVICE, "adopted") + refused(("Munich", "Berlin", "cluster pve-a"), "pve-a-n2")
+        equal([(r["name"], r["site"]) for r in g.read(DEVICE)], [("pve-a-n1", "berlin")])
+
+    @situation()
+    def on_the_node_by_hand(g):
+        """A guest of the node that is in NetBox goes on."""
+        yield create()
+        equal((g.vm["device"], g.vm["site"]), ("pve-a-n1", "berlin"))
 
 
 class Adopt_tagged(Group):
@@ -469,24 +516,56 @@ class Adopt_never(Group):
 
 
 class Claimed_by_another(Group):
-    """What bears another source's mark is nobody's to take."""
+    """What bears another source's mark is nobody's to take. Where it holds a name that NetBox gives once, this source's guest is refused."""
 
     SOURCES = ({"source": "pve-a"}, {"source": "pve-b"})
-    EXIT = (EXIT_DONE, EXIT_PARTIAL)
-    SETTLED = False  # planned again, until somebody renames one of the two
+    EXIT = (EXIT_DONE, EXIT_PARTIAL, EXIT_DONE)
+
+    def also(self, number):
+        if number == 2:
+            # A person moves them; what the other source says of its cluster would be put back in the same run, so that source is not asked.
+            self.PLAN = ("--source", "pve-a")
+            pve_a, = (i for i, r in self.now.rows[CLUSTER].items() if r["name"] == "pve-a")
+            self.theirs = {r["name"]: i for i, r in self.now.rows[VM].items() if r["name"] in ("wanderer", "stray")}
+            for one in self.theirs.values():
+                self.netbox.change("virtualization/virtual-machines", one, cluster=pve_a, device=None, site=None)
+        return Expected()
 
     @situation()
     def name_of_another_source(g):
-        """A person moved another source's guest into this cluster, and this source gets one of its name: NetBox refuses the second."""
+        """A person moved another source's guest into this cluster, and this source gets one of its name: NetBox would refuse the second, so
+        the plan does, and names the first. Then the person renames it."""
         g.group.clusters[1].add(700, "wanderer")
         yield create("wanderer")
-        row = g.find(VM, name="wanderer")
-        # The person moves it; what the other source says of its cluster is put back in the same run, so that source is not asked.
-        g.group.PLAN = ("--source", "pve-a")
-        g.netbox.change("virtualization/virtual-machines", row, cluster=g.find(CLUSTER, name="pve-a"), device=None, site=None)
         g.pve.add(701, "wanderer")
+        yield refused(("wanderer #", "the source pve-b", "rename one of the two"), "wanderer")
+        row = g.group.theirs["wanderer"]
+        equal(g.group.now.rows[VM][row], g.group.previous.rows[VM][row])
+        equal(len(g.read(VM, name="wanderer")), 1)
+        g.netbox.change("virtualization/virtual-machines", row, name="wanderer-of-b")
         yield create("wanderer")
         equal(g.group.now.rows[VM][row]["custom_fields.proxmox_source"], "pve-b")
+
+    @situation()
+    def renamed_to_it(g):
+        """A guest is renamed to such a name: it stays as it is, until the person deletes the other one."""
+        g.group.clusters[1].add(702, "stray")
+        yield create("stray")
+        g.rename("stray")
+        g.config["memory"] = 4096
+        yield refused(("stray #", "the source pve-b"), "stray")
+        equal(g.vm, g.before)
+        g.netbox.call("DELETE", f"virtualization/virtual-machines/{g.group.theirs['stray']}/")
+        yield update("stray")
+        equal((g.vm["name"], g.vm["memory"]), ("stray", 4096))
+
+    @situation()
+    def goes_on_beside_them(g):
+        """A neighbour is updated all the same."""
+        yield nothing()
+        g.config["memory"] = 4096
+        yield update()
+        equal(g.vm["memory"], 4096)
 
 
 # ---------------------------------------------------------------- which one it is
@@ -620,6 +699,46 @@ class Name_of_the_dead(Group):
         another_machine(another["config"], 9004)
         yield update(why="recreated")
         equal((g.vm["name"], g.vm["custom_fields.proxmox_vm_id"], g.vm["status"]), ("heir", 803, "active"))
+
+
+class Name_of_the_gone(Group):
+    """A guest is renamed to what an object is called that is gone and marked: that one gives its name up first."""
+
+    MARKS = True
+
+    @situation()
+    def buried(g):
+        """Marked as gone a run earlier. It makes way; and gets its name back when it returns."""
+        old = g.remove()
+        yield update(why="gone")
+        yield update(why="gone")
+        equal((g.vm["name"], g.vm["status"]), (f"buried (gone #{g.id})", GONE))
+        g.pve.model["guests"].append(old)
+        yield update(why="returned")
+        equal((g.vm["name"], g.vm["status"]), ("buried", "active"))
+
+    @situation()
+    def heir_of_the_buried(g):
+        """Gets its name when it is free. Of two guests of one name the second has its number added."""
+        yield nothing()
+        g.rename("buried")
+        yield update("buried")
+        equal(g.vm["name"], "buried")
+        yield update(f"buried ({g.vmid})")
+
+    @situation()
+    def dies_now(g):
+        """Destroyed between two runs, and another guest is renamed to its name between the same two."""
+        g.remove()
+        yield update(why="gone")
+        equal((g.vm["name"], g.vm["status"]), (f"dies-now (gone #{g.id})", GONE))
+
+    @situation()
+    def heir_of_the_dying(g):
+        """The other guest."""
+        g.rename("dies-now")
+        yield update("dies-now")
+        equal(g.vm["name"], "dies-now")
 
 
 class Ambiguous(Group):

@@ -152,8 +152,9 @@ TEST(diff, a_namesake_that_is_another_guest_is_not_taken_over) {
   l.holds("virtualization.cluster", {cluster(7)});
   l.holds(vms, {vm(1, "web", 555)});
   auto const plan = l.diff(vms, {guest(101, "web")});
-  EXPECT_TRUE(plan.updates.empty());
-  EXPECT_EQ(plan.creates.size(), 1u);  // NetBox will refuse the name and say so
+  EXPECT_TRUE(plan.updates.empty() && plan.creates.empty());
+  ASSERT_EQ(plan.failures.size(), 1u);  // NetBox would refuse the name
+  EXPECT_NE(plan.failures[0].message.find("web #1"), std::string::npos) << plan.failures[0].message;
 }
 
 TEST(diff, two_unclaimed_candidates_are_refused_by_name) {

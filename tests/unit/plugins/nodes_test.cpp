@@ -28,7 +28,8 @@ TEST(nodes, a_cluster) {
   EXPECT_EQ(up->fields.at("device_type"),
             json::parse(R"({"manufacturer":{"slug":"proxmox"},"slug":"proxmox-ve-node"})"));
   EXPECT_EQ(up->fields.at("role"), slug("proxmox-node"));
-  EXPECT_EQ(up->fields.at("site"), slug("pve-a"));
+  EXPECT_FALSE(up->fields.contains("site")) << "what nobody configured gives way to the cluster's in NetBox";
+  EXPECT_EQ(up->fields.at("$create").at("site"), slug("pve-a"));
   EXPECT_TRUE(out.complete("dcim.device", source_scope()));
   EXPECT_EQ(out.completes.size(), 1U);  // clusters are never taken for gone: their guests would go with them
   EXPECT_EQ(out.fetched, std::vector<std::string>{"/cluster/status"});
@@ -71,6 +72,7 @@ TEST(nodes, options_name_site_role_and_type) {
   EXPECT_EQ(fields.at("role"), slug("hypervisor"));
   EXPECT_EQ(fields.at("device_type").at("slug"), "r640");
   EXPECT_EQ(fields.at("site"), slug("data-centre-1"));
+  EXPECT_FALSE(fields.contains("$create"));
 }
 
 TEST(nodes, a_node_whose_state_is_not_told_keeps_the_one_it_has) {
