@@ -122,6 +122,7 @@ bool is_text(json const& held, json const& wanted) {
 // What NetBox shall hold in a field that is merged, and whether a person took away what is put back.
 struct merging {
   json next;
+  json own = {};  // of a set: the members that weir put there; it takes away no others
   bool differs = false, edited = false;
 };
 
@@ -143,6 +144,10 @@ merging merge_set(netbox::kind const& k, std::string const& field, json const& h
   out.edited = last && std::any_of(ours.begin(), ours.end(),
                                    [&](json const& m) { return former.contains(m) && !before.contains(m); });
   out.next = all;
+  // What somebody else put there before it was wanted stays theirs.
+  out.own = json::array();
+  for (auto const& m : ours)
+    if (former.contains(m) || !before.contains(m)) out.own.push_back(m);
   return out;
 }
 
@@ -155,7 +160,7 @@ merging merge_text(json const& held, json const& wanted, json const* last) {
   auto const former = last ? std::optional(block_text(*last)) : std::nullopt;
   if (!p.has_block && former && p.above == *former) p.above.clear();
   out.edited = former && !former->empty() && *former != p.ours && (p.has_block || !p.above.empty() || empty(held));
-  if (p.has_block ? p.ours == ours : ours.empty()) return {out.next, false, false};
+  if (p.has_block ? p.ours == ours : ours.empty()) return {out.next, {}, false, false};
   p.ours = ours;
   out.differs = true;
   out.next = assembled(p);
@@ -225,8 +230,9 @@ compared compare(netbox::kind const& k, json const& actual, json const& wanted, 
     json next = value;
     bool edited = false;
     if (by == rule::merge && (is_set(held, value) || is_text(held, value))) {
-      auto m = is_set(held, value) ? merge_set(k, leaf, held, value, wrote, actual) : merge_text(held, value, wrote);
-      applied[leaf] = value;
+      bool const set = is_set(held, value);
+      auto m = set ? merge_set(k, leaf, held, value, wrote, actual) : merge_text(held, value, wrote);
+      applied[leaf] = set ? m.own : value;
       if (!m.differs) return;
       next = std::move(m.next);
       edited = m.edited;

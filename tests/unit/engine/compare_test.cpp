@@ -126,9 +126,26 @@ TEST(compare, tags_are_merged_with_what_is_remembered) {
   EXPECT_EQ(body(c), json({{"tags", {"by-hand", "new", "weir"}}}));
   EXPECT_FALSE(c.fields.at(0).edited);
   EXPECT_EQ(applied(c, "tags"), json({"new", "weir"}));
-  // A tag of a person's that the source has, too, and loses again, is the source's: it said so last.
   EXPECT_EQ(body(one("tags", {"a"}, json{"a"}, json::array())), json({{"tags", json::array()}}));
   EXPECT_TRUE(one("tags", {"weir", "by-hand"}, json{"weir"}, {"weir"}).fields.empty());
+}
+
+TEST(compare, a_tag_that_a_person_put_there_first_stays_when_the_source_drops_it) {
+  // Proxmox VE gains the tag that somebody has given the object already; nothing is written, and it is not weir's.
+  for (auto const& wrote : {std::optional<json>(json::array({"weir"})), std::optional<json>()}) {
+    auto const gained = one("tags", {"prod", "weir"}, wrote, {"prod", "weir"});
+    EXPECT_TRUE(gained.fields.empty());
+    EXPECT_EQ(applied(gained, "tags"), wrote ? json::array({"weir"}) : json::array());
+    auto const with_another = one("tags", {"prod", "weir"}, wrote, {"new", "prod", "weir"});
+    EXPECT_EQ(applied(with_another, "tags"), wrote ? json({"new", "weir"}) : json::array({"new"}));
+    // Proxmox VE drops both.
+    auto const dropped = one("tags", {"new", "prod", "weir"}, applied(with_another, "tags"), {"weir"});
+    EXPECT_EQ(body(dropped), json({{"tags", {"prod", "weir"}}}));
+  }
+  // One that the person takes away while it is wanted is put back by weir, and weir's from then on.
+  auto const back = one("tags", {"weir"}, json::array({"weir"}), {"prod", "weir"});
+  EXPECT_EQ(applied(back, "tags"), json({"prod", "weir"}));
+  EXPECT_FALSE(back.fields.at(0).edited) << "weir did not write it before";
 }
 
 TEST(compare, a_tag_of_ours_that_a_person_took_away_comes_back_and_is_shown) {
