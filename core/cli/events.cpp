@@ -189,6 +189,7 @@ void event_stream::connected(engine::report const& r) {
   auto e = event("run_start", run_);
   e["command"] = engine::command_of(r);
   if (!r.resumes.empty()) e["resumes"] = r.resumes;
+  if (!r.undoes.empty()) e["undoes"] = r.undoes;
   e["profile"] = json_of(r.profile);
   e["netbox"] = {{"url", r.netbox_url}, {"version", r.netbox_version}};
   e["sources"] = json_object::array();

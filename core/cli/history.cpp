@@ -126,6 +126,7 @@ ordered_json to_json(store::run_record const& r, totals const& t) {
                    {"profile", r.profile},
                    {"config_file", r.config_file},
                    {"resumes", text_or_null(r.resumes)},
+                   {"undoes", text_or_null(r.undoes)},
                    {"host", r.host},
                    {"pid", r.pid},
                    {"started", to_json(std::optional(r.started))},
@@ -326,7 +327,8 @@ int list(store::journal const& journal, arguments const& args) {
     auto const& r = (*runs)[i];
     auto const& t = sums[i];
     auto const state = state_of(r);
-    rows.push_back({r.id, day_and_time(r.started), how_long(took(r)), r.command, line_of(r.profile),
+    auto const command = r.command + (r.undoes.empty() ? "" : " (undoes " + line_of(r.undoes) + ")");
+    rows.push_back({r.id, day_and_time(r.started), how_long(took(r)), command, line_of(r.profile),
                     std::string(store::name(state)), r.exit_code ? std::to_string(*r.exit_code) : "-",
                     std::to_string(t.created), std::to_string(t.updated), std::to_string(t.deleted),
                     std::to_string(t.failed), std::to_string(t.deferred)});
@@ -459,6 +461,7 @@ int show(store::journal const& journal, arguments const& args) {
   facts.push_back({"NetBox", line_of(r.netbox_url)});
   facts.push_back({"process", fmt::format("pid {} on {}", r.pid, line_of(r.host))});
   if (!r.resumes.empty()) facts.push_back({"finishes", "run " + r.resumes});
+  if (!r.undoes.empty()) facts.push_back({"undoes", "run " + r.undoes});
   auto const summary = parsed_or_null(r.summary_json);
   if (summary.is_object())
     for (auto const& [key, value] : summary.items()) facts.push_back({key, line_of(in_words(value))});

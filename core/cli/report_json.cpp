@@ -129,6 +129,7 @@ json_object totals_of(engine::report const& r) {
   out["throttle"] = json_of(r.throttle);
   out["throttle"]["retried"] = r.retried;
   if (!r.resumes.empty()) out["resumes"] = r.resumes;
+  if (!r.undoes.empty()) out["undoes"] = r.undoes;
   if (!r.dry) {
     out["batches"] = r.batches;
     out["looked_up"] = r.looked_up;

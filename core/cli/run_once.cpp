@@ -158,6 +158,7 @@ run_outcome run_once(run_request const& request, setup& ready, engine::observer&
   if (request.what == command::apply) {
     if (auto refused = no_longer_fits(*request.plan, ready)) return failed(std::move(*refused));
     ready.options.plans = engine::from_plan(*request.plan);
+    ready.options.undoes = request.plan->what.undoes;
   }
   if (ready.options.dry) {
     // What stages noted in earlier runs, and what weir wrote; a plan needs no state directory.
@@ -178,6 +179,7 @@ run_outcome run_once(run_request const& request, setup& ready, engine::observer&
     auto const run = run_of(request.undoes, ready, *kept.journal);
     if (!run) return failed(run.error());
     ready.options.plans = engine::inverse_of(*kept.journal, *run);
+    ready.options.undoes = *run;
   }
   ready.options.max_duration = request.max_duration;
   run_outcome out;

@@ -60,6 +60,7 @@ struct report {
   std::uint64_t batches = 0;         // write requests in the journal
   std::uint64_t looked_up = 0;       // requests without a usable answer whose fate was found out
   std::string resumes;               // the run that this one finishes
+  std::string undoes;                // the run of which this one is the inverse
   std::optional<base::error> fatal;  // what ended the run before or in the middle of its jobs
   bool interrupted = false;
   std::chrono::milliseconds took{0};

@@ -200,6 +200,7 @@ base::result<void> runner::open_journal() {
   row.profile = settings_.profile.name;
   row.config_file = settings_.file.empty() ? "" : std::filesystem::absolute(settings_.file).string();
   row.resumes = options_.resumes;
+  row.undoes = options_.undoes;
   row.summary_json = with_asked("", {options_.guests, options_.allow_deletes});
   row.host = store::host_name();
   row.pid = getpid();
@@ -528,6 +529,7 @@ report runner::go() {
   report_.run_id = options_.run_id;
   report_.command = options_.command;
   report_.resumes = options_.resumes;
+  report_.undoes = options_.undoes;
   report_.dry = options_.dry;
   report_.profile = settings_.profile;
   report_.netbox_url = settings_.netbox.url;

@@ -47,6 +47,7 @@ struct run_options {
   store::journal const* state_from = nullptr;  // a dry run's: what stages keep between runs is read from it
   // The run to finish: its stages that are not done, over their sources. Empty: all of the above.
   std::string resumes;
+  std::string undoes;                                     // the run of which `plans` makes the inverse
   planner plans;                                          // instead of collecting from sources: apply FILE, undo
   bool adopt_only = false;                                // weir adopt
   std::vector<std::uint32_t> guests;                      // --guest

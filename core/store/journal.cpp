@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr std::int64_t application_id = 0x77656972;  // "weir"
-constexpr std::int64_t schema_version = 3;
+constexpr std::int64_t schema_version = 4;
 // Up to here the whole file is checked on opening (some 10 ms); beyond, damage is found where it is met.
 constexpr std::uintmax_t checked_on_opening = std::uintmax_t{8} << 20;
 constexpr off_t smallest_page = 512;
@@ -141,6 +141,11 @@ CREATE TABLE known (
   PRIMARY KEY (place, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX known_by_key ON known (place, key);
+)";
+
+// What version 4 added.
+constexpr char schema_4[] = R"(
+ALTER TABLE runs ADD COLUMN undoes TEXT NOT NULL DEFAULT '';
 )";
 
 constexpr std::array<std::string_view, 7> run_states{"running", "done",        "partly", "failed",
@@ -336,6 +341,7 @@ void create(fs::path const& file, journal_options const& options) {
       db.exec(schema);
       db.exec(schema_2);
       db.exec(schema_3);
+      db.exec(schema_4);
       db.exec("PRAGMA application_id = " + std::to_string(application_id));
       db.exec("PRAGMA user_version = " + std::to_string(schema_version));
       db.exec("COMMIT");
@@ -556,6 +562,7 @@ struct journal::state {
       run.exit_code = r.maybe_int();
       run.reason = r.text();
       run.summary_json = r.text();
+      run.undoes = r.text();
     }
     return out;
   }
@@ -624,10 +631,13 @@ struct journal::state {
   }
 };
 
-// The columns of `runs` in the order that state::runs() reads them; a macro, as statements are known by their literals.
+// Runs in the order of columns that state::runs() reads; a macro, as statements are known by their literals.
 #define WEIR_RUN_COLUMNS                                                                                         \
   "SELECT id, netbox_url, command, profile, config_file, resumes, host, pid, started, ended, state, exit_code, " \
-  "reason, summary FROM runs "
+  "reason, summary, "
+#define WEIR_RUNS(s, which)                                                 \
+  ((s).version() < 4 ? (s).prepared(WEIR_RUN_COLUMNS "'' FROM runs " which) \
+                     : (s).prepared(WEIR_RUN_COLUMNS "undoes FROM runs " which))
 #define WEIR_BATCH_COLUMNS                                                                                          \
   "SELECT number, source, stage, kind, path, verb, marker, objects, state, attempts, created, sent, ended, reason " \
   "FROM batches "
@@ -701,7 +711,8 @@ base::result<std::unique_ptr<journal>> journal::open(fs::path const& given, jour
       db->exec("BEGIN IMMEDIATE");
       if (auto const found = number_of(*db, "PRAGMA user_version"); found < schema_version) {
         if (found < 2) db->exec(schema_2);
-        db->exec(schema_3);
+        if (found < 3) db->exec(schema_3);
+        db->exec(schema_4);
         db->exec("PRAGMA user_version = " + std::to_string(schema_version));
       }
       db->exec("COMMIT");
@@ -719,9 +730,10 @@ base::result<void> journal::begin_run(run_record const& r) {
   return s.change("begin_run", "record the beginning of run " + r.id, [&] {
     query(s.prepared(
               "INSERT INTO runs (id, netbox, netbox_url, command, profile, config_file, resumes, host, pid, started, "
-              "ended, state, exit_code, reason, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+              "ended, state, exit_code, reason, summary, undoes) "
+              "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
           r.id, normalised_url(r.netbox_url), r.netbox_url, r.command, r.profile, r.config_file, r.resumes, r.host,
-          r.pid, r.started, r.ended, r.state, r.exit_code, r.reason, r.summary_json)
+          r.pid, r.started, r.ended, r.state, r.exit_code, r.reason, r.summary_json, r.undoes)
         .run();
   });
 }
@@ -843,11 +855,10 @@ base::result<std::vector<run_record>> journal::runs(std::size_t at_most, std::st
   return s.attempt("read the runs", [&] {
     auto const limit = static_cast<std::int64_t>(std::min<std::size_t>(at_most, INT64_MAX));
     if (netbox_url.empty()) {
-      query rows(s.prepared(WEIR_RUN_COLUMNS "ORDER BY number DESC LIMIT ?"), limit);
+      query rows(WEIR_RUNS(s, "ORDER BY number DESC LIMIT ?"), limit);
       return s.runs(rows);
     }
-    query rows(s.prepared(WEIR_RUN_COLUMNS "WHERE netbox = ? ORDER BY number DESC LIMIT ?"), normalised_url(netbox_url),
-               limit);
+    query rows(WEIR_RUNS(s, "WHERE netbox = ? ORDER BY number DESC LIMIT ?"), normalised_url(netbox_url), limit);
     return s.runs(rows);
   });
 }
@@ -864,12 +875,11 @@ base::result<run_record> journal::find_run(std::string_view wanted) const {
     return base::fail(base::error_code::usage, "a run is named by at least 2 characters of its id, not by " + quoted,
                       "'weir history' lists the runs");
   return s.attempt("look up run " + quoted, [&] {
-    query rows(
-        s.prepared(WEIR_RUN_COLUMNS "WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id = ?1 DESC, number DESC LIMIT 11"),
-        wanted);
+    query rows(WEIR_RUNS(s, "WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id = ?1 DESC, number DESC LIMIT 11"),
+               wanted);
     auto found = s.runs(rows);
     if (found.empty()) {
-      query known(s.prepared(WEIR_RUN_COLUMNS "ORDER BY number DESC LIMIT 10"));
+      query known(WEIR_RUNS(s, "ORDER BY number DESC LIMIT 10"));
       auto const ids = list(s.runs(known));
       throw refusal{base::fail(base::error_code::usage, "there is no run " + quoted + " in " + s.file.string(),
                                ids.empty() ? "there are no runs yet" : "the latest are " + ids)};
@@ -969,8 +979,7 @@ base::result<std::vector<failed_object>> journal::failed_objects(std::string_vie
 base::result<std::vector<run_record>> journal::unfinished(std::string_view netbox_url) const {
   auto& s = *state_;
   return s.attempt("read the unfinished runs", [&] {
-    query rows(s.prepared(WEIR_RUN_COLUMNS
-                          "WHERE netbox = ? AND state IN ('running', 'stopped', 'interrupted') ORDER BY number DESC"),
+    query rows(WEIR_RUNS(s, "WHERE netbox = ? AND state IN ('running', 'stopped', 'interrupted') ORDER BY number DESC"),
                normalised_url(netbox_url));
     return s.runs(rows);
   });

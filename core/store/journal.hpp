@@ -50,6 +50,7 @@ struct run_record {
   std::string profile;      // its name
   std::string config_file;  // absolute path
   std::string resumes;      // the run that this one finishes; may be empty
+  std::string undoes;       // the run of which this one is the inverse; may be empty
   std::string host;         // where it ran
   std::int64_t pid = 0;
   instant started{};

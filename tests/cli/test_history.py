@@ -105,7 +105,7 @@ state_dir: "{self.state}"
         self.assertNotEqual(first.pop("host"), "")
         self.assertEqual(first, {
             "run": "aaaa0001", "netbox_url": NETBOX, "command": "sync", "profile": "conservative",
-            "config_file": "/etc/weir/config.yaml", "resumes": None, "started": "2026-11-22T12:00:00Z",
+            "config_file": "/etc/weir/config.yaml", "resumes": None, "undoes": None, "started": "2026-11-22T12:00:00Z",
             "ended": "2026-11-22T12:01:04.250000Z", "seconds": 64.25, "state": "done", "can_be_resumed": False, "exit_code": 0,
             "reason": None, "totals": {"created": 1003, "updated": 2, "deleted": 1, "failed": 0, "deferred": 0},
             "summary": {"requests": {"POST": 20}, "peak_in_flight": 1}})

@@ -119,7 +119,7 @@ TEST(damage, from_a_newer_weir) {
   auto changed = bytes(f.journal());
   changed.replace(60, 4, big_endian(7));
   write(f.journal(), changed);
-  expect_refused(f.journal(), {"version 7", "version 3", "newer weir"});
+  expect_refused(f.journal(), {"version 7", "version 4", "newer weir"});
 }
 
 TEST(damage, of_another_application) {

@@ -39,6 +39,7 @@ TEST(journal, a_run_comes_back_whole) {
   auto r = run("7f3a2c1b");
   r.command = "resume";
   r.resumes = "00c0ffee";
+  r.undoes = "0badcafe";
   r.reason = "it's \"quoted\",\nand späť";
   r.started = at(12, 345);
   {
@@ -54,6 +55,7 @@ TEST(journal, a_run_comes_back_whole) {
   EXPECT_EQ(back->profile, r.profile);
   EXPECT_EQ(back->config_file, r.config_file);
   EXPECT_EQ(back->resumes, "00c0ffee");
+  EXPECT_EQ(back->undoes, "0badcafe");
   EXPECT_EQ(back->host, "host-a");
   EXPECT_EQ(back->pid, 4711);
   EXPECT_EQ(back->started, at(12, 345));
@@ -389,10 +391,13 @@ void takes_over(int version) {
   }
   {
     SQLite::Database db(f.journal().string(), SQLite::OPEN_READWRITE);
-    for (auto const* column : {"held", "written", "known_key", "known_applied", "known_gone", "known_before"})
-      db.exec(std::string("ALTER TABLE objects DROP COLUMN ") + column);
-    db.exec("DROP TABLE known; DROP TABLE places; PRAGMA user_version = 2");
-    if (version == 1) db.exec("DROP TABLE plugin_state; PRAGMA user_version = 1");
+    db.exec("ALTER TABLE runs DROP COLUMN undoes; PRAGMA user_version = 3");
+    if (version < 3) {
+      for (auto const* column : {"held", "written", "known_key", "known_applied", "known_gone", "known_before"})
+        db.exec(std::string("ALTER TABLE objects DROP COLUMN ") + column);
+      db.exec("DROP TABLE known; DROP TABLE places; PRAGMA user_version = 2");
+    }
+    if (version < 2) db.exec("DROP TABLE plugin_state; PRAGMA user_version = 1");
   }
   bool const has_notes = version > 1;
   {
@@ -401,6 +406,9 @@ void takes_over(int version) {
     auto const reading = journal::open(f.journal(), options);
     ASSERT_TRUE(reading) << reading.error().text();
     EXPECT_EQ((*reading)->runs(10)->size(), 1u);
+    EXPECT_EQ((*reading)->runs(10, netbox)->size(), 1u);
+    EXPECT_EQ((*reading)->unfinished(netbox)->size(), 1u);
+    EXPECT_EQ((*reading)->find_run("aaaa")->undoes, "");
     EXPECT_EQ((*reading)->plugin_state(netbox, "a", "pools")->size(), has_notes ? 1u : 0u);
     auto const there = (*reading)->objects("aaaaaaaa", 1);
     ASSERT_TRUE(ok(there));
@@ -424,10 +432,16 @@ void takes_over(int version) {
   EXPECT_EQ(j->objects("aaaaaaaa", 2)->at(0).after, later[0].after);
   ASSERT_TRUE(ok(j->put_known(netbox, {{"dcim.device", 1, known_record{"k", "{}"}}})));
   EXPECT_EQ(j->known(netbox, "dcim.device", 1).value()->key, "k");
+  auto undo = run("bbbbbbbb");
+  undo.undoes = "aaaaaaaa";
+  ASSERT_TRUE(ok(j->begin_run(undo)));
+  EXPECT_EQ(j->find_run("bbbb")->undoes, "aaaaaaaa");
+  EXPECT_EQ(j->find_run("aaaa")->undoes, "");
 }
 
 TEST(journal, takes_over_version_1) { takes_over(1); }
 TEST(journal, takes_over_version_2) { takes_over(2); }
+TEST(journal, takes_over_version_3) { takes_over(3); }
 
 TEST(journal, watch_sees_each_step_and_may_throw) {
   folder f;
