@@ -207,30 +207,33 @@ std::string all_changes(engine::report const& r, painter const& paint, bool verb
 
 constexpr std::size_t edits_listed = 30;  // people's changes, without --verbose
 
-// What people have written and weir leaves alone.
-std::string kept_edits(engine::report const& r, bool dry, bool verbose) {
-  std::size_t all = 0, longest = 0;
+// Fields that stay as NetBox has them; `known`: those that a person is known to have changed, or the others.
+std::string kept_edits(engine::report const& r, bool known, bool dry, bool verbose) {
+  std::vector<engine::kept_edit const*> all;
   for (auto const& job : r.jobs)
-    for (auto const& p : job.plans) all += p.edits.size();
-  if (all == 0) return {};
+    for (auto const& p : job.plans)
+      for (auto const& e : p.edits)
+        if (e.known == known) all.push_back(&e);
+  if (all.empty()) return {};
+  bool const undo = r.command == "undo" || !r.undoes.empty();
+  std::string const title = !known ? "Different, and left: nobody knows who wrote them"
+                            : undo ? "Left as they were changed since the run"
+                                   : "Left as people edited them";
   if (!dry && !verbose)
-    return fmt::format("Left as people edited them: {} field{}  (--verbose lists them)\n", number(all),
-                       all == 1 ? "" : "s");
-  std::string out = "\nLeft as people edited them\n";
-  auto const most = verbose ? all : std::min(all, edits_listed);
-  std::size_t n = 0;
-  for (auto const& job : r.jobs)
-    for (auto const& p : job.plans)
-      for (auto const& e : p.edits)
-        if (n++ < most) longest = std::max(longest, std::min(width_of(e.label), widest_label));
-  n = 0;
-  for (auto const& job : r.jobs)
-    for (auto const& p : job.plans)
-      for (auto const& e : p.edits)
-        if (n++ < most)
-          out += fmt::format("  = {}  {} {}, not {}  ({}{})\n", padded(e.label, longest), plain_name(e.field), e.held,
-                             e.wanted, netbox::name(e.by), e.known ? "" : "; nobody knows who wrote it");
-  if (most < all) out += fmt::format("  = {} more  (--verbose lists them)\n", number(all - most));
+    return fmt::format("{}: {} field{}  (--verbose lists them)\n", title, number(all.size()),
+                       all.size() == 1 ? "" : "s");
+  std::string out = "\n" + title + "\n";
+  auto const most = verbose ? all.size() : std::min(all.size(), edits_listed);
+  std::size_t longest = 0;
+  for (std::size_t i = 0; i < most; ++i) longest = std::max(longest, std::min(width_of(all[i]->label), widest_label));
+  for (std::size_t i = 0; i < most; ++i) {
+    auto const& e = *all[i];
+    // What is undone goes by no rule.
+    auto const rule = undo ? std::string() : fmt::format("  ({})", netbox::name(e.by));
+    out +=
+        fmt::format("  = {}  {} {}, not {}{}\n", padded(e.label, longest), plain_name(e.field), e.held, e.wanted, rule);
+  }
+  if (most < all.size()) out += fmt::format("  = {} more  (--verbose lists them)\n", number(all.size() - most));
   return out;
 }
 
@@ -412,7 +415,7 @@ std::string as_text(engine::report const& r, text_style const& style) {
     for (auto const& job : r.jobs)
       for (auto const& [name, m] : job.metrics) out += fmt::format("{}: {} {:g}\n", job.stage, name, m.value);
   out += kept_objects(r, style.verbose);
-  out += kept_edits(r, r.dry, style.verbose);
+  for (bool const known : {true, false}) out += kept_edits(r, known, r.dry, style.verbose);
   if (!r.failures.empty()) {
     out += "\n" + paint.bad("Failed") + "\n";
     std::size_t const most = style.verbose ? r.failures.size() : std::min<std::size_t>(r.failures.size(), 20);

@@ -48,9 +48,8 @@ apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options)
   auto const undoes = [](std::vector<change> const& changes) {
     return !changes.empty() && changes.front().why == reason::undone;
   };
-  if (std::any_of(plans.begin(), plans.end(), [&](kind_plan const& p) {
-        return undoes(p.updates) || undoes(p.creates) || undoes(p.deletes);
-      })) {
+  if (std::any_of(plans.begin(), plans.end(),
+                  [&](kind_plan const& p) { return undoes(p.updates) || undoes(p.creates) || undoes(p.deletes); })) {
     for (auto const& p : plans) {
       for (auto const& wave : waves(*p.kind, p.updates)) add_list(action::update, p.kind, wave);
       add_step(action::create, p.kind, p.creates);
@@ -350,11 +349,17 @@ void apply::refused(std::uint64_t number, list l, netbox::blame const& blame, ba
       result.objects.push_back(record(i, store::batch_state::deferred, "sent again without those that were refused"));
     } else if (l.items[i]->what == action::erase && found->second.find("does not exist") != std::string::npos) {
       done(*l.items[i]);  // gone already: that is what was wanted
-      result.objects.push_back(record(i, store::batch_state::done, "it was gone already"));
+      result.objects.push_back(record(i, store::batch_state::done, std::string(gone_already)));
     } else {
       fail(*l.items[i], found->second);
       result.objects.push_back(record(i, store::batch_state::failed, found->second));
     }
+  }
+  // Nothing of it is left to be sent, and nothing is wrong with it.
+  if (std::all_of(result.objects.begin(), result.objects.end(),
+                  [](auto const& o) { return o.state == store::batch_state::done; })) {
+    result.state = store::batch_state::done;
+    result.reason = gone_already;
   }
   requeue(std::move(good));
 }

@@ -30,6 +30,9 @@ struct write_request {
   std::vector<change const*> items;  // in the order of the body
 };
 
+// An object's reason in the journal, where a deletion found nothing to delete.
+inline constexpr std::string_view gone_already = "it was gone already";
+
 // What became of a request, for the journal. Objects that are sent again in a later one are `deferred` here.
 struct batch_result {
   store::batch_state state = store::batch_state::done;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 
 #include "core/base/text.hpp"
 #include "core/netbox/value.hpp"
@@ -25,6 +26,9 @@ std::string objects(std::size_t n, netbox::kind const& k) {
   return std::to_string(n) + " " + k.title + (n == 1 ? "" : "s");
 }
 
+// What is remembered of a marked object beside what was applied: the status that it had before.
+constexpr char const* status_before = "status before it was gone";
+
 std::string members(std::string const& dotted) { return dotted.substr(dotted.find('.') + 1); }
 
 bool is_tagged(netbox::kind const& k, json const& object) {
@@ -43,7 +47,6 @@ struct orphan {
   std::optional<known_object> known;
   wall_clock::time_point since;  // now, where it is seen for the first time
   bool first_time = true, in_empty_scope = false;
-  std::string with = {};  // not empty: NetBox deletes it together with this object, which is part of its key
 };
 
 class gone_planner {
@@ -63,7 +66,6 @@ class gone_planner {
   void refuse(std::vector<orphan> const& refused, std::string because);
   void mark(orphan const& o);
   void erase(orphan const& o);
-  std::optional<std::string> goes_with(json const& object);
   std::string gone_from(orphan const& o) const {
     return o.first_time ? "no longer in " + rules_.source : "gone from " + rules_.source + " since " + date_of(o.since);
   }
@@ -102,7 +104,6 @@ void gone_planner::find(std::vector<json> const& scopes, std::unordered_set<obje
     auto const& name = at(object, kind_.label);
     orphan o{r.id, name.is_string() ? name.get<std::string>() : "#" + std::to_string(r.id), memory_.of(kind_, r.id),
              rules_.now};
-    if (auto parent = goes_with(object)) o.with = std::move(*parent);
     if (is_marked(kind_, object)) {
       auto const& date = kind_.gone.since.empty() ? json() : at(object, kind_.gone.since);
       if (kind_.when_gone != netbox::orphans::erase) {
@@ -122,19 +123,6 @@ void gone_planner::find(std::vector<json> const& scopes, std::unordered_set<obje
   for (std::size_t i = 0; i < orphans_.size(); ++i)
     orphans_[i].in_empty_scope =
         std::none_of(scopes_of[i].begin(), scopes_of[i].end(), [&](std::size_t s) { return shows_something[s]; });
-}
-
-// NetBox deletes what belongs to an object along with it: the parents in the natural key.
-std::optional<std::string> gone_planner::goes_with(json const& object) {
-  for (auto const& member : kind_.key) {
-    auto const ref = kind_.refs.find(member);
-    auto const& id = at(object, member);
-    if (ref == kind_.refs.end() || !id.is_number_unsigned()) continue;
-    auto const* target = world_.kinds().find(ref->second);
-    auto const* parent = target ? world_.of(*target).by_id(id.get<object_id>()) : nullptr;
-    if (parent && parent->removed) return target->title + " " + world_.label(*target, parent->id);
-  }
-  return {};
 }
 
 void gone_planner::remember(orphan const& o) {
@@ -171,7 +159,10 @@ void gone_planner::mark(orphan const& o) {
     put(after, field, value);
     put(body, field, std::move(value));
   };
-  if (!kind_.gone.status.empty()) set("status", kind_.gone.status, kind_.gone.status);
+  if (!kind_.gone.status.empty()) {
+    applied[status_before] = at(object, "status");
+    set("status", kind_.gone.status, kind_.gone.status);
+  }
   auto tags = words(at(object, "tags"));
   tags.insert(kind_.gone.tag);
   auto ours = applied.contains("tags") ? words(applied["tags"]) : std::set<std::string>{};
@@ -194,25 +185,24 @@ void gone_planner::mark(orphan const& o) {
   plan_.updates.push_back(std::move(c));
 }
 
-void gone_planner::erase(orphan const& o) {
-  auto& r = *table_.by_id(o.id);
+change deletion(netbox::kind const& k, row& r, std::string label, std::string detail) {
   change c;
   c.what = action::erase;
-  c.kind = &kind_;
-  c.object = o.id;
-  c.label = o.label;
+  c.kind = &k;
+  c.object = r.id;
+  c.label = std::move(label);
   c.why = reason::gone;
-  c.detail = o.with.empty() ? gone_from(o) : "goes with its " + o.with;
+  c.detail = std::move(detail);
   c.before = text_of(r.fields());
   r.removed = true;
-  plan_.deletes.push_back(std::move(c));
+  return c;
+}
+
+void gone_planner::erase(orphan const& o) {
+  plan_.deletes.push_back(deletion(kind_, *table_.by_id(o.id), o.label, gone_from(o)));
 }
 
 void gone_planner::go() {
-  // What NetBox deletes in any case is shown, and was decided on with its parent.
-  for (auto const& o : orphans_)
-    if (!o.with.empty()) erase(o);
-  std::erase_if(orphans_, [](orphan const& o) { return !o.with.empty(); });
   if (orphans_.empty()) return;
   auto const count = kind_.max_deletes.value_or(rules_.max_deletes);
   auto const percent = kind_.max_deletes_percent.value_or(rules_.max_deletes_percent);
@@ -258,6 +248,45 @@ void plan_gone(world& w, netbox::kind const& k, std::vector<json> const& scopes,
   gone_planner(w, k, scopes, seen, rules, known, plan, show).go();
 }
 
+std::vector<netbox::kind const*> kinds_inside(netbox::registry const& kinds, netbox::kind const& k) {
+  std::vector<netbox::kind const*> out;
+  for (auto const& name : kinds.names()) {
+    auto const& other = *kinds.find(name);
+    if (!other.mark.empty() && std::any_of(other.key.begin(), other.key.end(), [&](auto const& member) {
+          auto const ref = other.refs.find(member);
+          return ref != other.refs.end() && ref->second == k.name;
+        }))
+      out.push_back(&other);
+  }
+  return out;
+}
+
+kind_plan gone_with_parents(world& w, netbox::kind const& k) {
+  kind_plan out;
+  out.kind = &k;
+  auto& t = w.of(k);
+  std::vector<std::pair<object_id, std::string>> found;
+  for (auto const& r : t.rows()) {
+    if (r.removed) continue;
+    auto const object = r.fields();
+    for (auto const& member : k.key) {
+      auto const ref = k.refs.find(member);
+      auto const& id = at(object, member);
+      if (ref == k.refs.end() || !id.is_number_unsigned()) continue;
+      auto const* target = w.kinds().find(ref->second);
+      auto const* parent = target ? w.of(*target).by_id(id.get<object_id>()) : nullptr;
+      if (!parent || !parent->removed) continue;
+      found.emplace_back(r.id, "goes with its " + target->title + " " + w.label(*target, parent->id));
+      break;
+    }
+  }
+  for (auto& [id, detail] : found) out.deletes.push_back(deletion(k, *t.by_id(id), w.label(k, id), std::move(detail)));
+  std::stable_sort(out.deletes.begin(), out.deletes.end(), [](change const& a, change const& b) {
+    return std::tie(a.label, a.object) < std::tie(b.label, b.object);
+  });
+  return out;
+}
+
 bool unmark(netbox::kind const& k, json const& actual, json const& wanted, compared& found, show_value const& show) {
   if (!is_marked(k, actual)) return false;
   json body = json::parse(found.body), before = json::parse(found.before), after = json::parse(found.after),
@@ -272,7 +301,12 @@ bool unmark(netbox::kind const& k, json const& actual, json const& wanted, compa
     put(body, field, std::move(value));
   };
   // The status was the mark's, whatever the rule of the field says, unless a person has set another one since.
-  auto const& status = at(wanted, "status");
+  // Where the source does not tell one (the guest's node is down), it is what it was before.
+  json status = at(wanted, "status");
+  if (auto const before_it = applied.find(status_before); before_it != applied.end()) {
+    if (status.is_null()) status = *before_it;
+    *before_it = nullptr;
+  }
   if (!k.gone.status.empty() && !status.is_null() && at(after, "status") == json(k.gone.status)) {
     set("status", status);
     applied["status"] = status;

@@ -18,6 +18,7 @@
 #include "core/base/text.hpp"
 #include "core/engine/compare.hpp"
 #include "core/engine/diff.hpp"
+#include "core/engine/orphans.hpp"
 #include "core/netbox/value.hpp"
 #include "core/store/files.hpp"
 
@@ -254,6 +255,7 @@ class reader {
       out.made_under.plugins.emplace_back(p.at(0).get<std::string>(), p.at(1).get<std::string>());
     read_report(out.what);
     out.what.command = out.command;
+    out.what.undoes = text_of(from_, "undoes");
     for (auto const id : referred_)
       if (!created_.contains(id))
         throw bad_plan{"an object refers to the new object " + std::to_string(id - first_pending + 1) +
@@ -500,6 +502,7 @@ class check {
   std::unordered_map<object_id, object_id> numbers_;                  // the file's ► this run's
   std::map<std::string, std::unordered_map<object_id, json>> whole_;  // by kind: what is there that was to be created
   std::unordered_multimap<object_id, std::string> updates_;           // their bodies, by object
+  std::set<netbox::kind const*> inside_;  // of which NetBox deletes objects along with what the plan deletes
   std::vector<std::string> differences_;
 };
 
@@ -578,7 +581,14 @@ base::result<void> check::read() {
       add(k, fields);
       for (auto const& parent : kinds_needed(with_.kinds, k))
         if (auto const* found = with_.kinds.find(parent)) add(*found, fields_needed(*found, {}, false));
+      if (!p.deletes.empty())
+        for (auto const* inside : kinds_inside(with_.kinds, k)) inside_.insert(inside);
     }
+  std::set<std::string> perhaps;  // not in the plan, and in NetBox if it has the plugin
+  for (auto const* k : inside_) {
+    if (!needed.contains(k->name)) perhaps.insert(k->name);
+    add(*k, fields_needed(*k, {}, true));
+  }
   std::vector<netbox::kind const*> order;
   for (auto const& [name, fields] : needed) order.push_back(with_.kinds.find(name));
   std::stable_sort(order.begin(), order.end(),
@@ -589,6 +599,10 @@ base::result<void> check::read() {
     world::loader loading(with_.objects, *k, all);
     auto const got =
         with_.netbox.read_all(*k, {all.begin(), all.end()}, "apply", [&](json const& raw) { loading.add(raw); });
+    if (!got && perhaps.contains(k->name) && got.error().what.find("404") != std::string::npos) {
+      inside_.erase(k);
+      continue;
+    }
     if (!got) return got;
     loading.finish();
   }
@@ -703,7 +717,9 @@ bool check::still_to_delete(job_report const& j, netbox::kind const& k, change c
   if (!r || r->removed) return false;
   auto const now = r->fields();
   bool fits = true;
-  if (c.why == reason::gone && !k.mark.empty() && !equal(at(now, k.mark), json(j.source))) {
+  // What goes with its parent may be anybody's.
+  bool const was_ours = !c.before.empty() && equal(at(json::parse(c.before), k.mark), json(j.source));
+  if (c.why == reason::gone && !k.mark.empty() && was_ours && !equal(at(now, k.mark), json(j.source))) {
     differs(k, c, "is no longer marked as " + j.source + "'s");
     fits = false;
   }
@@ -769,6 +785,10 @@ base::result<std::vector<job_report>> check::go() {
       r.plans.push_back(std::move(left));
     }
     out.push_back(std::move(r));
+  }
+  for (auto const* k : inside_) {
+    auto const unplanned = gone_with_parents(with_.objects, *k);
+    for (auto const& c : unplanned.deletes) differs(*k, c, c.detail + ", and the plan does not know of it");
   }
   if (differences_.empty()) return out;
   for (std::size_t i = 0; i < std::min(differences_.size(), most_told); ++i)
@@ -842,6 +862,7 @@ std::string plan_text(report const& r, plan_circumstances const& now, std::strin
                   {"objects_per_request", r.profile.objects_per_request}}},
                 {"max_in_flight", r.profile.max_in_flight},
                 {"requests_per_second", r.profile.requests_per_second}}}};
+  if (!r.undoes.empty()) out["undoes"] = r.undoes;
   out["made_under"] = {{"netbox", now.netbox_url},
                        {"configuration", now.configuration},
                        {"parts", ordered::array()},

@@ -239,6 +239,31 @@ void session::make_only_what_claims_need(job_report& r) {
   }
 }
 
+// What NetBox deletes along with what the stage deletes (a guest's backups), where weir knows its kind: as deletions of
+// their own, which are carried out first, journalled and counted, and can be undone.
+base::result<void> session::plan_gone_with_parents(job_report& r, report& into) {
+  for (std::size_t i = 0; i < r.plans.size(); ++i) {
+    if (r.plans[i].deletes.empty()) continue;
+    for (auto const* k : kinds_inside(kinds_, *r.plans[i].kind)) {
+      if (auto read = read_table(*k, fields_needed(*k, {}, true), r.stage); !read) {
+        auto const& e = read.error();
+        if (e.what.find("404") != std::string::npos) continue;  // a plugin's, which this NetBox does not have
+        if (e.code != base::error_code::credentials && e.code != base::error_code::data) return e;
+        into.notices.push_back(
+            {base::log::level::warning, r.source, r.stage,
+             "what NetBox deletes along with it of its " + k->title + "s cannot be read, and not be undone: " + e.what,
+             e.hint});
+        continue;
+      }
+      auto plan = gone_with_parents(world_, *k);
+      if (plan.deletes.empty()) continue;
+      r.planned_requests += requests_for(plan.deletes.size(), options_.profile.objects_per_request);
+      r.plans.push_back(std::move(plan));
+    }
+  }
+  return {};
+}
+
 void session::process(collected what, job_report& r, report& into) {
   if (options_.moved) options_.moved({r.source, r.stage, progress::phase::comparing, "", 0, 0, 0, 0, 0});
   if (auto read = read_tables(what, r.stage); !read) {
@@ -288,9 +313,12 @@ void session::process(collected what, job_report& r, report& into) {
   for (auto const& p : r.plans)
     for (auto const* list : {&p.updates, &p.creates, &p.deletes})
       r.planned_requests += requests_for(list->size(), options_.profile.objects_per_request);
-  if (auto ok = plan_marks(r, rules); !ok) {
-    r.status = job_status::failed;
+  auto ok = plan_gone_with_parents(r, into);
+  if (ok) ok = plan_marks(r, rules);
+  if (!ok) {
+    r.status = ok.error().code == base::error_code::stopped ? job_status::stopped : job_status::failed;
     r.reason = ok.error();
+    if (r.status == job_status::stopped) into.fatal = ok.error();
     r.plans.clear();
     return;
   }

@@ -79,6 +79,7 @@ class session {
   base::result<void> plan_marks(job_report& r, diff_rules const& rules);
   // weir adopt: custom fields and the tag are made when something is taken over that needs them.
   void make_only_what_claims_need(job_report& r);
+  base::result<void> plan_gone_with_parents(job_report& r, report& into);
   void carry_out(job_report& r, report& into);
   // What was noted gets into the journal, before anything is written on top of it. False: it could not be.
   bool keep_notes(job_report& r, report& into);

@@ -7,8 +7,10 @@
 #include <unordered_set>
 
 #include "core/base/text.hpp"
+#include "core/engine/apply.hpp"
 #include "core/engine/compare.hpp"
 #include "core/engine/journal_memory.hpp"
+#include "core/engine/orphans.hpp"
 #include "core/netbox/value.hpp"
 #include "core/store/files.hpp"
 
@@ -162,8 +164,9 @@ struct inversion::state {
   bool later_runs = false;
   // Place ► kind ► references from its objects that this plan takes away.
   std::unordered_map<std::string, std::map<std::string, std::size_t>> given_up;
-  std::unordered_set<std::string> needed;         // places that what stays refers to
-  std::unordered_set<std::string> fields_needed;  // custom fields the same
+  std::unordered_set<std::string> needed;                       // places that what stays refers to
+  std::unordered_map<std::string, std::vector<object>> inside;  // place ► what NetBox deletes along with it
+  std::unordered_set<std::string> fields_needed;                // custom fields the same
 
   std::vector<job_report> jobs;
 
@@ -246,6 +249,25 @@ void inversion::holds(netbox::kind const& k, json const& raw) {
     h.touched = base::parse_instant(t->get_ref<std::string const&>());
 }
 
+std::set<netbox::kind const*> inversion::wanted_inside() const {
+  std::set<netbox::kind const*> out;
+  for (auto const& [of, h] : state_->all)
+    if (h.made && !h.deleted)
+      for (auto const* k : kinds_inside(state_->objects.kinds(), *h.kind)) out.insert(k);
+  return out;
+}
+
+void inversion::holds_inside(netbox::kind const& k, json const& raw) {
+  auto const fields = netbox::normalise(k, raw, [](std::uint64_t id, std::string const&) { return id; });
+  for (auto const& member : k.key) {
+    auto const ref = k.refs.find(member);
+    auto const& id = at(fields, member);
+    if (ref == k.refs.end() || !id.is_number_unsigned()) continue;
+    if (auto const* parent = state_->objects.kinds().find(ref->second))
+      state_->inside[place_of(*parent, id.get<object_id>())].emplace_back(k.name, raw.at("id").get<object_id>());
+  }
+}
+
 std::string inversion::state::show(netbox::kind const& k, std::string const& leaf, json const& value) {
   if (auto const ref = k.refs.find(leaf); ref != k.refs.end() && value.is_number_unsigned())
     if (auto const* target = objects.kinds().find(ref->second)) return objects.label(*target, value.get<object_id>());
@@ -312,6 +334,12 @@ std::string inversion::state::why_needed(held const& h) {
     return "what stays has a value in it";
   // NetBox takes their values and marks away with them, and says nothing.
   if ((is_field || is_tag) && later_runs) return "later runs use it";
+  std::map<std::string, std::size_t> others;  // by kind, inside of it
+  if (auto const its = inside.find(place); its != inside.end())
+    for (auto const& of : its->second)
+      if (auto const found = all.find(of); found == all.end() || !found->second.made) ++others[of.first];
+  for (auto const& [name, n] : others)
+    return std::to_string(n) + " " + objects.kinds().find(name)->title + "s that this run did not make belong to it";
   for (auto const& [name, value] : h.answer.items()) {
     if (!ends_with_count(name) || !value.is_number()) continue;
     auto const n = value.get<double>() > 0 ? static_cast<std::size_t>(value.get<double>()) : 0;
@@ -557,7 +585,9 @@ namespace {
 base::result<std::vector<store::object_record>> done_of(store::journal const& journal, store::batch_record const& b) {
   auto objects = journal.objects(b.run, b.number);
   if (!objects) return objects.error();
-  std::erase_if(*objects, [](auto const& o) { return o.state != store::batch_state::done || o.netbox_id == 0; });
+  std::erase_if(*objects, [](auto const& o) {
+    return o.state != store::batch_state::done || o.netbox_id == 0 || o.reason == gone_already;
+  });
   return objects;
 }
 
@@ -665,6 +695,14 @@ base::result<void> undoing::read_netbox() {
     });
     if (!read) return read;
   }
+  for (auto const* k : back_.wanted_inside()) {
+    if (auto why = p_.stopping ? p_.stopping() : std::nullopt) return *why;
+    std::vector<std::string> members{"id"};
+    for (auto const& member : k->key) members.push_back(netbox::kind::top(member));
+    auto const read = p_.netbox.read_all(*k, members, "undo", [&](json const& raw) { back_.holds_inside(*k, raw); });
+    // A plugin's kind, which this NetBox does not have.
+    if (!read && read.error().what.find("404") == std::string::npos) return read;
+  }
   // For their keys and labels. What something was deleted of is read altogether: it may have been made anew.
   for (auto const& [k, objects] : rows) {
     world::loader loading(p_.objects, *k, {});
@@ -705,11 +743,14 @@ base::result<std::vector<job_report>> undoing::go() {
       for (auto const& k : p.kept) kept.push_back(k.label + " (" + k.detail + ")");
     }
   if (!edited.empty())
-    notice(base::log::level::warning, std::to_string(edited.size()) + " fields have been changed since run " + r.id +
-                                          " and stay: " + listed(edited));
+    notice(base::log::level::warning, std::to_string(edited.size()) +
+                                          (edited.size() == 1 ? " field has" : " fields have") +
+                                          " been changed since run " + r.id +
+                                          (edited.size() == 1 ? " and stays: " : " and stay: ") + listed(edited));
   if (!kept.empty())
-    notice(base::log::level::warning,
-           std::to_string(kept.size()) + " objects that run " + r.id + " made stay: " + listed(kept));
+    notice(base::log::level::warning, std::to_string(kept.size()) +
+                                          (kept.size() == 1 ? " object that run " : " objects that run ") + r.id +
+                                          (kept.size() == 1 ? " made stays: " : " made stay: ") + listed(kept));
   return jobs;
 }
 

@@ -39,6 +39,9 @@ class inversion {
   std::map<netbox::kind const*, std::vector<object_id>> wanted() const;
   std::map<netbox::kind const*, std::set<std::string>> wanted_tables() const;
   void holds(netbox::kind const& k, nlohmann::json const& raw);  // of wanted(), as NetBox's API gives it
+  // The same of all objects of kinds of which NetBox deletes some along with what the run made: keys are enough.
+  std::set<netbox::kind const*> wanted_inside() const;
+  void holds_inside(netbox::kind const& k, nlohmann::json const& raw);
 
   // One per stage and source, the last first. The world holds the tables by now.
   std::vector<job_report> plan();

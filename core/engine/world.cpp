@@ -120,6 +120,9 @@ void world::loader::finish() {
   if (auto const old = world_.tables_.find(k.name); old != world_.tables_.end()) {
     for (auto const& r : old->second.rows_)
       if (r.id >= first_pending && !fresh_.by_id(r.id)) fresh_.add(r.id, r.fields());
+    // What is planned to be deleted is so, though NetBox still has it.
+    for (auto const& r : old->second.rows_)
+      if (auto* const now = r.removed ? fresh_.by_id(r.id) : nullptr) now->removed = true;
     old->second = std::move(fresh_);
   } else {
     world_.tables_.emplace(k.name, std::move(fresh_));
@@ -150,7 +153,10 @@ std::optional<std::string> world::key_text(netbox::kind const& k, json const& ke
 std::optional<object_id> world::find(netbox::kind const& k, json const& key) {
   auto const text = key_text(k, key);
   if (!text) return {};
-  if (auto const* r = of(k).by_key(*text)) return r->id;
+  auto& t = of(k);
+  for (auto const* r : t.all_by_key(*text))
+    if (!r->removed) return r->id;
+  if (auto const* r = t.by_key(*text); r && !r->removed) return r->id;
   return recall_ ? recall_(k, *text) : std::nullopt;
 }
 

@@ -93,6 +93,7 @@ class world {
   // The canonical text of a natural key: [value, …] with references as logical ids. Nothing if a reference is unknown;
   // then `missing`, if given, says which ("cluster").
   std::optional<std::string> key_text(netbox::kind const& k, nlohmann::json const& key, std::string* missing = nullptr);
+  // Which object has that key; one that is planned to be deleted has none.
   std::optional<object_id> find(netbox::kind const& k, nlohmann::json const& key);
   // Asked by find() where no object has a key: which one it was when it was last seen (a person has renamed it).
   using recall = std::function<std::optional<object_id>(netbox::kind const& k, std::string const& key_text)>;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What is gone from Proxmox VE: marked, deleted, kept; and what is not believed to be gone."""
 import datetime
+import json
 import sqlite3
 import sys
 import unittest
@@ -9,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "harness"))
 import proxmox_model as change
 from sync_case import SyncCase
+from undo_case import assert_same, everything
 from weir_test import EXIT_GUARD
 
 MACHINES, BACKUPS, DEVICES = "virtualization/virtual-machines", "plugins/proxbox/backups", "dcim/devices"
@@ -107,6 +109,29 @@ class orphans(SyncCase):
             model["nodes"].append(held)
         self.run_weir()
         self.assertEqual(self.marked(DEVICES), [])
+
+    def test_a_guest_that_returns_while_its_node_is_down(self):
+        self.prepare(nodes=2, guests=12, backups=0)
+        with self.pve.changed_model() as model:
+            lost = next(g for g in change._plain(model) if g["status"] == "running" and g["node"] == model["nodes"][-1]["node"])
+            model["guests"].remove(lost)
+        was = self.machine(lost["vmid"])
+        self.run_weir()
+        self.assertEqual(self.machine(lost["vmid"])["status"]["value"], "decommissioning")
+        with self.pve.changed_model() as model:
+            model["guests"].append(lost)
+            model["nodes"][-1]["online"] = False
+        self.run_weir()
+        now = self.machine(lost["vmid"])
+        self.assertEqual(now["status"], was["status"], "whether it runs is not known: as it was")
+        self.assertEqual((now["tags"], now["custom_fields"]), (was["tags"], was["custom_fields"] | {"proxmox_gone_since": None}))
+        self.run_weir()
+        self.assertEqual(self.writes(), 0)
+        with self.pve.changed_model() as model:
+            model["nodes"][-1]["online"] = True
+            next(g for g in model["guests"] if g["vmid"] == lost["vmid"])["status"] = "stopped"
+        self.run_weir()
+        self.assertEqual(self.machine(lost["vmid"])["status"]["value"], "offline")
 
     def test_half_of_the_guests_lost(self):
         self.prepare(nodes=2, guests=40, backups=30)
@@ -218,21 +243,94 @@ class orphans(SyncCase):
             connection.close()
         self.assertGreater(changed, 0)
 
-    def test_deleted_where_a_rule_says_so_and_the_backups_with_it(self):
+    def destroyed(self, backups_too=True):
+        """orphans: delete, and a guest with backups that is no longer there: (its entry in the model, its backups there, its and its
+        backups' numbers in NetBox)."""
         self.prepare(nodes=2, guests=12, backups=60, rules={MACHINE: {"orphans": "delete"}})
         owners = {b["vmid"] for b in self.pve.model["backups"]}
         with self.pve.changed_model() as model:
-            lost = next(g for g in change._plain(model) if g["vmid"] in owners)
-            model["guests"].remove(lost)
-        gone = [b["id"] for b in self.netbox.all(BACKUPS) if b["virtual_machine"]["id"] == self.machine(lost["vmid"])["id"]]
-        with self.pve.changed_model() as model:
-            model["backups"] = [b for b in model["backups"] if b["vmid"] != lost["vmid"]]
+            guest = next(g for g in change._plain(model) if g["vmid"] in owners)
+            held = [b for b in model["backups"] if b["vmid"] == guest["vmid"]]
+            model["guests"].remove(guest)
+            if backups_too:
+                model["backups"] = [b for b in model["backups"] if b["vmid"] != guest["vmid"]]
+        machine = self.machine(guest["vmid"])["id"]
+        numbers = {b["id"] for b in self.netbox.all(BACKUPS) if b["virtual_machine"]["id"] == machine}
+        self.assertGreater(len(numbers), 1)
+        return guest, held, machine, numbers
+
+    def deleted(self, outcome):
+        """By kind."""
+        out = {}
+        for result in outcome.json["results"]:
+            for kind, counts in result["kinds"].items():
+                self.assertEqual(counts["failed"], 0, str(outcome))
+                out[kind] = out.get(kind, 0) + counts["deleted"]
+        return out
+
+    def assert_gone(self, machine, numbers):
+        self.assertNotIn(machine, [m["id"] for m in self.netbox.all(MACHINES)])
+        self.assertEqual({b["id"] for b in self.netbox.all(BACKUPS)} & numbers, set())
+
+    def test_deleted_where_a_rule_says_so_and_the_backups_with_it(self):
+        guest, held, machine, numbers = self.destroyed()
+        was = everything(self.netbox)
         dry = self.run_weir("plan")
-        self.assertEqual([c["action"] for c in self.planned(dry, MACHINE)], ["delete"], str(dry))
-        self.assertEqual(len([c for c in self.planned(dry, BACKUP) if c["action"] == "delete"]), len(gone), str(dry))
-        self.run_weir()
-        self.assertNotIn(lost["vmid"], [m["custom_fields"]["proxmox_vm_id"] for m in self.netbox.all(MACHINES)])
-        self.assertEqual([b["id"] for b in self.netbox.all(BACKUPS) if b["id"] in gone], [])
+        planned = [(c["action"], c["why"]) for c in self.planned(dry, MACHINE) + self.planned(dry, BACKUP)]
+        self.assertEqual(planned, [("delete", "gone")] * (1 + len(numbers)), str(dry))
+        done = self.run_weir()
+        self.assertEqual({k: n for k, n in self.deleted(done).items() if n}, {MACHINE: 1, BACKUP: len(numbers)}, "as the plan said")
+        self.assert_gone(machine, numbers)
+        # Each in a request of weir's own, the backups first; what they were is in the journal, whole.
+        rows = self.ask_journal("SELECT b.kind, o.held FROM objects o JOIN batches b ON b.run = o.run AND b.number = o.batch "
+                                "WHERE o.action = 'delete' ORDER BY b.number, o.position")
+        self.assertEqual([kind for kind, _ in rows], [BACKUP] * len(numbers) + [MACHINE])
+        self.assertTrue(all("last_updated" in json.loads(before) for _, before in rows), rows)
+        self.assert_nothing_left()
+
+        undone = self.run_weir("undo", self.history()["runs"][1]["run"], "--apply")
+        self.assertEqual(sum(r["created"] for r in undone.json["results"]), 1 + len(numbers), str(undone))
+        assert_same(self, everything(self.netbox), was)
+        with self.pve.changed_model() as model:
+            model["guests"].append(guest)
+            model["backups"].extend(held)
+        self.assertEqual(self.run_weir("plan", "--detailed-exitcode").json["changes"], [])
+        self.assert_nothing_left()
+
+    def test_the_same_by_a_stored_plan(self):
+        _, _, machine, numbers = self.destroyed()
+        plan = self.workspace.path / "plan.json"
+        self.run_weir("plan", "--out", str(plan))
+        done = self.weir("apply", str(plan), "--config", self.config, "--output", "json")
+        self.assertEqual({k: n for k, n in self.deleted(done).items() if n}, {MACHINE: 1, BACKUP: len(numbers)})
+        self.assert_gone(machine, numbers)
+        self.assert_nothing_left()
+
+    def test_a_stored_plan_takes_no_backup_along_that_it_does_not_know(self):
+        _, _, machine, numbers = self.destroyed()
+        plan = self.workspace.path / "plan.json"
+        self.run_weir("plan", "--out", str(plan))
+        known = next(b for b in self.netbox.all(BACKUPS) if b["id"] in numbers)
+        new = {n: known[n] for n in ("storage", "size", "creation_time")} | {"virtual_machine": machine, "volume_id": "by-hand", "subtype": "qemu", "format": "raw"}
+        new["id"] = self.netbox.create(BACKUPS, **new)["id"]
+        self.server.reset_counters()
+        refused = self.weir("apply", str(plan), "--config", self.config, expect=EXIT_GUARD)
+        self.assertRegex(refused.stderr, r"backup by-hand goes with its virtual machine .*, and the plan does not know of it")
+        self.assertEqual(self.writes(), 0)
+        # One that was deleted since is nothing to be refused.
+        self.run_weir("plan", "--out", str(plan))
+        self.netbox.call("DELETE", f"{BACKUPS}/{known['id']}/")
+        done = self.weir("apply", str(plan), "--config", self.config, "--output", "json")
+        self.assertEqual(self.deleted(done)[BACKUP], len(numbers))
+        self.assert_gone(machine, numbers | {new["id"]})
+
+    def test_a_destroyed_guest_whose_backups_are_still_there(self):
+        """NetBox cannot hold them without it: they are shown to go with it, and nothing fails over them."""
+        _, _, machine, numbers = self.destroyed(backups_too=False)
+        dry = self.run_weir("plan")
+        self.assertEqual(len(self.planned(dry, BACKUP)), len(numbers), str(dry))
+        self.assertEqual(self.deleted(self.run_weir())[BACKUP], len(numbers))
+        self.assert_gone(machine, numbers)
         self.assert_nothing_left()
 
     def test_kept_where_a_rule_says_so(self):

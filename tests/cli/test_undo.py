@@ -128,6 +128,40 @@ class undo(SyncCase):
         self.undo(run, "--apply")
         assert_same(self, everything(self.netbox), empty)
 
+    def test_the_journal_names_the_run_that_was_undone(self):
+        self.start()
+        self.run_weir()
+        first = self.last_run()
+        self.assertEqual(self.undo(first[:4]).json["undoes"], first)
+        back = self.workspace.path / "back.plan"
+        self.undo(first, "--out", str(back))
+        done = self.weir("apply", str(back), "--config", self.config, "--output", "json", "--max-duration", "0.001s", expect=None)
+        self.assertEqual(done.json["undoes"], first, "from a file, too")
+        self.assertEqual(self.undo(first, "--apply").json["undoes"], first)
+        runs = self.history()["runs"]
+        self.assertEqual([(r["command"], r["undoes"]) for r in runs], [("undo", first), ("apply", first), ("sync", None)])
+        self.assertEqual(self.history("show", runs[0]["run"])["undoes"], first)
+        self.assertRegex(self.weir("history", "--config", self.config, "show", runs[0]["run"]).stdout, rf"(?m)^undoes +run {first}$")
+        listed = self.weir("history", "--config", self.config).stdout
+        self.assertIn(f"undo (undoes {first})", listed)
+        self.assertIn(f"apply (undoes {first})", listed)
+
+    def test_a_guest_stays_with_backups_of_later_runs(self):
+        """NetBox would delete them with it."""
+        self.start(nodes=2, guests=12, backups=40)
+        with self.pve.changed_model() as model:
+            backups, model["backups"] = model["backups"], []
+        self.run_weir()
+        first = self.last_run()
+        with self.pve.changed_model() as model:
+            model["backups"] = backups
+        self.run_weir()
+        held = self.netbox.all("plugins/proxbox/backups")
+        self.assertGreater(len(held), 10)
+        self.undo(first, "--apply")
+        self.assertEqual(self.netbox.all("plugins/proxbox/backups"), held)
+        self.assertEqual({g["id"] for g in self.netbox.all(GUESTS)}, {b["virtual_machine"]["id"] for b in held})
+
     def test_which_run(self):
         self.start()
         self.assertIn("journal", self.undo("abcd", expect=None).stderr)

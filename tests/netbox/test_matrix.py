@@ -123,7 +123,7 @@ class Field_rules(Group):
 
     @situation(tags="prod")
     def tag_that_both_have(g):
-        """A person adds a tag that Proxmox VE gets, too, and loses again: it was the person's first."""
+        """A person adds a tag that Proxmox VE gets, too, and loses again: it was the person's first, and stays."""
         g.edit(tags=[{"slug": "weir"}, {"slug": "prod"}, g.tag("both")])
         yield nothing()
         g.config["tags"] = "prod;both"
@@ -131,6 +131,7 @@ class Field_rules(Group):
         equal(tags(g.vm), {"weir", "prod", "both"})
         g.config["tags"] = "prod"
         yield update()
+        equal(tags(g.vm), {"weir", "prod", "both"})
 
     @situation()
     def custom_field_of_others(g):
@@ -921,14 +922,16 @@ class Gone_deleted(Group):
     SETTLED = False  # what NetBox refuses is planned again
 
     def prepare(self):
-        self.volumes = [self.clusters[0].add_backup(101, day=d) for d in (1, 2)]
+        number = {h.name: h.vmid for h in self.handles}
+        self.volumes = {n: [self.clusters[0].add_backup(number[n], day=d) for d in (1, 2)] for n in ("deleted-with-backups", "backups-still-there")}
 
     @situation()
     def deleted_with_backups(g):
-        """The guest and its backups are gone from Proxmox VE: NetBox deletes the backups with it."""
+        """The guest and its backups are gone from Proxmox VE: the backups are deleted before it."""
+        volumes = g.group.volumes[g.name]
         g.remove()
-        g.pve.model["backups"].clear()
-        yield delete()
+        g.pve.model["backups"] = [b for b in g.pve.model["backups"] if b["volid"] not in volumes]
+        yield delete() + delete(volumes[0], BACKUP) + delete(volumes[1], BACKUP)
         equal((g.vm, g.read(BACKUP)), (None, []))
 
     @situation(guest=False)
@@ -945,6 +948,13 @@ class Gone_deleted(Group):
     def still_there(g):
         """The neighbour."""
         yield nothing()
+
+    @situation()
+    def backups_still_there(g):
+        """The guest is destroyed, its backups still lie on their storage: NetBox cannot hold them without it, and nothing fails over them."""
+        g.remove()
+        yield delete() + delete(g.group.volumes[g.name][0], BACKUP) + delete(g.group.volumes[g.name][1], BACKUP)
+        equal((g.vm, g.read(BACKUP)), (None, []))
 
 
 class Half_lost(Group):

@@ -453,7 +453,13 @@ TEST(apply, a_deleted_object_that_is_gone_already_is_done) {
   r = m.next();
   ASSERT_TRUE(r);
   EXPECT_EQ(r->items.size(), 1u);
-  m.answered(r->number, answer(outcome::ok, 204, nullptr));
+  auto const last = m.answered(
+      r->number, answer(outcome::data, 400,
+                        {{"detail", "1 of 1 objects could not be found."},
+                         {"errors", {{{"id", 6}, {"errors", {{"id", {"Object with ID 6 does not exist"}}}}}}}}));
+  EXPECT_EQ(last.state, store::batch_state::done);
+  ASSERT_EQ(last.objects.size(), 1u);
+  EXPECT_EQ(last.objects[0].reason, gone_already);
   EXPECT_EQ(m.outcomes().at(backups).deleted, 2u);
   EXPECT_TRUE(m.failures().empty());
 }

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "core/engine/apply.hpp"
 #include "tests/unit/engine/support.hpp"
 
 namespace weir::engine {
@@ -79,8 +80,9 @@ TEST(orphans, a_guest_that_is_gone_is_marked_and_not_deleted) {
   EXPECT_EQ(json::parse(c.body), json({{"status", "decommissioning"},
                                        {"tags", {"by-hand", "weir", "weir-gone"}},
                                        {"custom_fields", {{"proxmox_gone_since", "2026-11-23"}}}}));
-  EXPECT_EQ(json::parse(c.before),
-            json({{"status", "active"}, {"tags", {"by-hand", "weir"}}, {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
+  EXPECT_EQ(json::parse(c.before), json({{"status", "active"},
+                                         {"tags", {"by-hand", "weir"}},
+                                         {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
   EXPECT_EQ(s.kept.all.at({vms, 1}).gone_since, s.rules.now);
 }
 
@@ -109,6 +111,37 @@ TEST(orphans, what_was_marked_and_returns_is_as_before) {
   EXPECT_EQ(plan.updates[0].why, reason::returned);
   EXPECT_EQ(json::parse(plan.updates[0].body),
             json({{"status", "active"}, {"tags", {"weir"}}, {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
+}
+
+TEST(orphans, what_returns_without_a_status_has_the_one_it_had) {
+  source s(3);
+  s.rows[0]["status"] = {{"value", "paused"}, {"label", "Paused"}};
+  auto const marked = s.shows(2, 3);
+  ASSERT_EQ(marked.updates.size(), 1u);
+  // Its node is down: the stage knows the guest, and not whether it runs.
+  auto const back = [&] {
+    s.holds("virtualization.cluster", {cluster(7)});
+    s.holds(vms, s.rows);
+    auto first = guest(101, "guest-1");
+    auto fields = first.fields.unpack();
+    fields.erase("status");
+    auto const plan = s.diff(vms, {want(first.key.unpack(), fields), guest(102, "guest-2"), guest(103, "guest-3")});
+    EXPECT_EQ(plan.updates.size(), 1u);
+    EXPECT_EQ(plan.updates.at(0).why, reason::returned);
+    return json::parse(plan.updates.at(0).body);
+  };
+  s.marked(0);
+  auto applied = json::parse(marked.updates[0].applied);
+  s.kept.all[{vms, 1}] = {"", applied.dump(), s.rules.now};
+  EXPECT_EQ(back(),
+            json({{"status", "paused"}, {"tags", {"weir"}}, {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
+  // A person has set another status meanwhile.
+  s.rows[0]["status"] = {{"value", "failed"}, {"label", "Failed"}};
+  EXPECT_FALSE(back().contains("status"));
+  // Nobody remembers: the marks go, the status waits for the node.
+  s.rows[0]["status"] = {{"value", "decommissioning"}, {"label", "Decommissioning"}};
+  s.kept.all.clear();
+  EXPECT_EQ(back(), json({{"tags", {"weir"}}, {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
 }
 
 TEST(orphans, the_marks_status_goes_whatever_the_rule_of_the_field_says) {
@@ -189,7 +222,10 @@ TEST(orphans, an_empty_scope_refuses_its_own_objects_only) {
   l.holds("virtualization.cluster", {cluster(7)});
   l.holds(vms, {vm(1, "web", 101)});
   auto const backup = [](int id, std::string const& volume, std::string const& storage) {
-    return json{{"id", id}, {"virtual_machine", {{"id", 1}}}, {"volume_id", volume}, {"storage", storage},
+    return json{{"id", id},
+                {"virtual_machine", {{"id", 1}}},
+                {"volume_id", volume},
+                {"storage", storage},
                 {"custom_fields", {{"proxmox_source", "pve-a"}}}};
   };
   auto const scope = [](std::string const& storage) {
@@ -260,13 +296,59 @@ TEST(orphans, backups_go_with_their_deleted_guest_and_count_against_nothing) {
   ASSERT_EQ(labels(plan.deletes), std::vector<std::string>{"guest-1"});
   std::vector<json> held;
   for (int i = 1; i <= 30; ++i)
-    held.push_back({{"id", i}, {"virtual_machine", {{"id", 1}}}, {"volume_id", "nfs:" + std::to_string(i)},
+    held.push_back({{"id", i},
+                    {"virtual_machine", {{"id", 1}}},
+                    {"volume_id", "nfs:" + std::to_string(i)},
                     {"custom_fields", {{"proxmox_source", "pve-a"}}}});
+  held.push_back({{"id", 31},
+                  {"virtual_machine", {{"id", 2}}},
+                  {"volume_id", "nfs:31"},
+                  {"custom_fields", {{"proxmox_source", "pve-a"}}}});
+  held.push_back({{"id", 32},
+                  {"virtual_machine", {{"id", 1}}},
+                  {"volume_id", "nfs:32, made by hand"},
+                  {"custom_fields", {{"proxmox_source", nullptr}}}});
   s.holds(backups, held);
-  auto const children = s.diff(backups, {}, whole_source);
-  EXPECT_FALSE(children.deletes_refused);
-  ASSERT_EQ(children.deletes.size(), 30u);
+  ASSERT_EQ(kinds_inside(s.kinds, s.kind(vms)), std::vector{&s.kind(backups)});
+  EXPECT_TRUE(kinds_inside(s.kinds, s.kind(backups)).empty());
+  auto const children = gone_with_parents(s.w, s.kind(backups));
+  ASSERT_EQ(children.deletes.size(), 31u);
+  EXPECT_EQ(children.deletes[0].label, "nfs:1");
   EXPECT_EQ(children.deletes[0].detail, "goes with its virtual machine guest-1");
+  EXPECT_TRUE(gone_with_parents(s.w, s.kind(backups)).deletes.empty()) << "once";
+
+  // The table is read once more, for another stage: NetBox still has them, and they are as good as gone.
+  s.holds(vms, s.rows);
+  s.holds(backups, held);
+  auto const later = s.diff(backups, {}, whole_source);
+  EXPECT_EQ(later.owned, 1u);
+  EXPECT_TRUE(later.deletes.empty());
+  // Its guest was destroyed, and the backup still lies there.
+  auto const left =
+      s.diff(backups, {want({{"virtual_machine", vm_key(101)}, {"volume_id", "nfs:1"}}, {{"storage", "nfs"}})});
+  EXPECT_EQ(left.skipped, std::vector<std::string>{"nfs:1"});
+  EXPECT_TRUE(left.creates.empty() && left.failures.empty());
+}
+
+TEST(orphans, deletions_come_children_first) {
+  source s(6, [](auto& p) { p.when_gone = netbox::orphans::erase; });
+  std::vector<kind_plan> plans;
+  plans.push_back(s.shows(2, 6));
+  s.holds(backups,
+          {{{"id", 5}, {"virtual_machine", {{"id", 1}}}, {"volume_id", "v"}, {"custom_fields", json::object()}}});
+  plans.push_back(gone_with_parents(s.w, s.kind(backups)));
+  apply_options how;
+  how.stage = "virtual-machines";
+  apply machine(s.w, plans, how);
+  http::answer ok;
+  ok.outcome = throttle::outcome::ok;
+  std::vector<std::string> order;
+  while (auto const request = machine.next()) {
+    order.push_back(request->kind->name);
+    machine.answered(request->number, ok);
+  }
+  EXPECT_EQ(order, (std::vector<std::string>{backups, vms}));
+  EXPECT_EQ(machine.outcomes().at(backups).deleted, 1u);
 }
 
 TEST(orphans, tag_and_custom_field_are_asked_for_by_a_mark_only) {

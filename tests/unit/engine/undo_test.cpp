@@ -172,6 +172,20 @@ TEST_F(undo_lab, what_the_run_made_does_not_stand_for_what_others_made) {
                                  "keep virtualmachine-2: 1 interfaces that this run did not make belong to it"}));
 }
 
+TEST_F(undo_lab, a_guest_stays_that_netbox_would_delete_with_backups_of_later_runs) {
+  did(vms, "create", 1, {}, made_vm("web"));
+  did(vms, "create", 2, {}, made_vm("db"));
+  did(backups, "create", 5, {}, {{"virtual_machine", 2}, {"volume_id", "v5"}}, "backups");
+  is(vms, whole_vm(1, "web"));
+  is(vms, whole_vm(2, "db"));
+  is(backups, {{"id", 5}, {"virtual_machine", {{"id", 2}}}, {"volume_id", "v5"}});
+  ASSERT_EQ(back.wanted_inside(), std::set{&kind(backups)});
+  for (auto const& [id, guest] : {std::pair{5, 2}, std::pair{6, 1}, std::pair{7, 1}})
+    back.holds_inside(kind(backups), json{{"id", id}, {"virtual_machine", {{"id", guest}}}, {"volume_id", "v"}});
+  EXPECT_EQ(decided(), (words_of{"delete vmbackup-5", "delete virtualmachine-2",
+                                 "keep virtualmachine-1: 2 backups that this run did not make belong to it"}));
+}
+
 TEST_F(undo_lab, what_weir_itself_wrote_later_is_no_persons_change) {
   did(vms, "create", 1, {}, made_vm("web"));
   is(vms, whole_vm(1, "web", {{"memory", 4096}, {"last_updated", "2026-11-22T18:00:00.000000Z"}}));
