@@ -409,7 +409,7 @@ void http_server::stop() {
     for (auto const& s : all) s->finish();
   });
   // The thread ends by itself once the last answer is out.
-  auto const patience = std::make_shared<asio::steady_timer>(c.io, milliseconds(2000));
+  auto const patience = std::make_shared<asio::steady_timer>(c.io, c.options.stop_time);
   asio::post(c.io, [&c, patience] {
     patience->async_wait([&c](error_code e) {
       if (!e) c.io.stop();

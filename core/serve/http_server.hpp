@@ -21,6 +21,7 @@ struct server_options {
       15'000};                                   // to send a request's header, or its body; also how long one may idle
   std::chrono::milliseconds write_time{15'000};  // to take an answer, or an event
   std::size_t max_pending = 512 * 1024;          // bytes of events that a slow listener may leave unread in here
+  std::chrono::milliseconds stop_time{2'000};    // for what is being answered when it stops
 };
 
 class http_server {
