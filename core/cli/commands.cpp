@@ -35,11 +35,16 @@ extern "C" void on_signal(int) {
 extern "C" void on_question(int) { ask_for_progress(); }
 
 // The result of what has been done already: that nobody got it is a failure, too.
-int deliver(std::string const& text, int code) {
-  std::cout << text << std::flush;
+int delivered(int code) {
+  std::cout << std::flush;
   if (std::cout) return code;
   complain(base::fail("the result could not be written to stdout", "the journal has the run: weir history"));
   return code == exit_code::done ? exit_code::failed : code;
+}
+
+int deliver(std::string const& text, int code) {
+  std::cout << text;
+  return delivered(code);
 }
 
 // At the end of a command, when its result has been printed: nobody has to wait for a Pushgateway to see it.
@@ -201,7 +206,8 @@ int sync(arguments const& given) {
     else if (report.fatal)
       end_with(*report.fatal);
   } else if (args.output == "json") {
-    code = deliver(as_json(report, code), code);
+    write_json(std::cout, report, code);
+    code = delivered(code);
   } else if (no_result) {
     complain(*report.fatal);
   } else {

@@ -21,7 +21,7 @@ int show_plan(arguments const& args) {
   int code = exit_code::done;
   if (args.detailed_exitcode && has_changes(plan->what)) code = exit_code::changes;
   if (args.output == "json")
-    std::cout << as_json(plan->what, code);
+    write_json(std::cout, plan->what, code);
   else
     std::cout << "Plan made " << base::format_instant(std::chrono::floor<std::chrono::seconds>(plan->made))
               << " by weir " << plan->weir << ", weir " << plan->command << "\n"

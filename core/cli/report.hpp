@@ -16,7 +16,7 @@ struct text_style {
   std::string plan_file = {};  // where the plan has been stored; empty: nowhere
 };
 std::string as_text(engine::report const& r, text_style const& style);
-std::string as_json(engine::report const& r, int exit_code);
+void write_json(std::ostream& to, engine::report const& r, int exit_code);
 bool has_changes(engine::report const& r);          // does its plan change anything?
 std::string summary_json(engine::report const& r);  // for the journal
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <ostream>
 
 #include "core/cli/report.hpp"
 #include "core/cli/report_parts.hpp"
@@ -80,7 +81,7 @@ void each_change(engine::job_report const& job, std::function<void(json_object&&
                             {"action", engine::name(c.what)},
                             {"kind", plan.kind->name},
                             {"label", c.label}};
-        if (!c.key.empty()) item["key"] = json_object::parse(c.key);
+        if (!c.key.empty()) item["key"] = c.key.unpack();
         if (c.object < engine::first_pending) item["id"] = c.object;
         if (c.why == engine::reason::adopted) item["adopted"] = true;
         if (c.why != engine::reason::differs) item["why"] = engine::name(c.why);
@@ -149,37 +150,87 @@ std::string summary_json(engine::report const& r) {
   return out.dump();
 }
 
-std::string as_json(engine::report const& r, int exit_code) {
-  json_object out = json_object::object();
-  // The form of what a plan says: changes, edits_kept, gone_kept. Raised with any change; within 1.x only added to.
-  if (r.dry) out["plan"] = fmt::format("{}.{}", engine::plan_version_major, engine::plan_version_minor);
-  out.update(json_object{{"weir", version},
-                         {"run", r.run_id},
-                         {"command", engine::command_of(r)},
-                         {"exit_code", exit_code},
-                         {"profile", json_of(r.profile)},
-                         {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}});
-  for (auto const& s : r.sources) out["sources"].push_back(json_of(s));
-  out["results"] = json_object::array();
-  for (auto const& job : r.jobs) out["results"].push_back(json_of(job));
-  if (r.dry) {
-    out["changes"] = json_object::array();
-    for (auto const& job : r.jobs) each_change(job, [&](json_object&& c) { out["changes"].push_back(std::move(c)); });
-    out["edits_kept"] = json_object::array();
-    out["gone_kept"] = json_object::array();
-    for (auto const& job : r.jobs)
-      each_kept(
-          job, [&](json_object&& c) { out["edits_kept"].push_back(std::move(c)); },
-          [&](json_object&& c) { out["gone_kept"].push_back(std::move(c)); });
+namespace {
+
+// One object, written member by member, as dump(2) writes the whole: a plan's changes take ten times their room as
+// JSON.
+class document {
+ public:
+  explicit document(std::ostream& out) : out_(out) { out_ << "{"; }
+  void members(json_object const& of) {
+    for (auto const& [name, value] : of.items()) begin(name), put(value, 2);
   }
-  out.update(totals_of(r));
-  out["failures"] = json_object::array();
-  for (auto const& f : r.failures) out["failures"].push_back(json_of(f));
-  out["notices"] = json_object::array();
-  for (auto const& n : r.notices) out["notices"].push_back(json_of(n));
-  if (r.fatal) out["error"] = json_of(*r.fatal);
-  out["seconds"] = seconds(r.took);
-  return text_of(out, 2) + "\n";
+  using item_sink = std::function<void(json_object&&)>;
+  void list(std::string_view name, std::function<void(item_sink const&)> const& items) {
+    begin(name);
+    bool any = false;
+    out_ << "[";
+    items([&](json_object&& item) {
+      out_ << (any ? ",\n    " : "\n    ");
+      put(item, 4);
+      any = true;
+    });
+    out_ << (any ? "\n  ]" : "]");
+  }
+  void end() { out_ << "\n}\n"; }
+
+ private:
+  void begin(std::string_view name) {
+    out_ << (first_ ? "\n  " : ",\n  ") << json_object(name).dump() << ": ";
+    first_ = false;
+  }
+  void put(json_object const& value, std::size_t depth) {
+    auto const text = text_of(value, 2);  // breaks are between values only: those in strings are escaped
+    for (std::size_t from = 0;;) {
+      auto const to = text.find('\n', from);
+      out_ << std::string_view(text).substr(from, to - from);
+      if (to == text.npos) return;
+      out_ << '\n' << std::string_view("    ").substr(0, depth);
+      from = to + 1;
+    }
+  }
+
+  std::ostream& out_;
+  bool first_ = true;
+};
+
+}  // namespace
+
+void write_json(std::ostream& to, engine::report const& r, int exit_code) {
+  document out(to);
+  // The form of what a plan says: changes, edits_kept, gone_kept. Raised with any change; within 1.x only added to.
+  if (r.dry) out.members({{"plan", fmt::format("{}.{}", engine::plan_version_major, engine::plan_version_minor)}});
+  out.members({{"weir", version},
+               {"run", r.run_id},
+               {"command", engine::command_of(r)},
+               {"exit_code", exit_code},
+               {"profile", json_of(r.profile)},
+               {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}});
+  auto const list = [&](std::string_view name, auto const& all) {
+    out.list(name, [&](auto const& put) {
+      for (auto const& one : all) put(json_of(one));
+    });
+  };
+  if (!r.sources.empty()) list("sources", r.sources);
+  list("results", r.jobs);
+  if (r.dry) {
+    auto const none = [](json_object&&) {};
+    out.list("changes", [&](auto const& put) {
+      for (auto const& job : r.jobs) each_change(job, put);
+    });
+    out.list("edits_kept", [&](auto const& put) {
+      for (auto const& job : r.jobs) each_kept(job, put, none);
+    });
+    out.list("gone_kept", [&](auto const& put) {
+      for (auto const& job : r.jobs) each_kept(job, none, put);
+    });
+  }
+  out.members(totals_of(r));
+  list("failures", r.failures);
+  list("notices", r.notices);
+  if (r.fatal) out.members({{"error", json_of(*r.fatal)}});
+  out.members({{"seconds", seconds(r.took)}});
+  out.end();
 }
 
 }  // namespace weir::cli

@@ -48,8 +48,9 @@ apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options)
   auto const undoes = [](std::vector<change> const& changes) {
     return !changes.empty() && changes.front().why == reason::undone;
   };
-  if (std::any_of(plans.begin(), plans.end(),
-                  [&](kind_plan const& p) { return undoes(p.updates) || undoes(p.creates) || undoes(p.deletes); })) {
+  if (std::any_of(plans.begin(), plans.end(), [&](kind_plan const& p) {
+        return undoes(p.updates) || undoes(p.creates) || undoes(p.deletes);
+      })) {
     for (auto const& p : plans) {
       for (auto const& wave : waves(*p.kind, p.updates)) add_list(action::update, p.kind, wave);
       add_step(action::create, p.kind, p.creates);
@@ -92,7 +93,7 @@ std::set<object_id> apply::parents_of(change const& c) {
       if (found != fields.end() && found->is_number_unsigned()) out.insert(found->get<object_id>());
     }
   };
-  if (!c.body.empty()) look(json::parse(c.body));
+  if (!c.body.empty()) look(c.body.unpack());
   if (out.empty())
     if (auto const* r = world_.of(*c.kind).by_id(c.object)) look(r->fields());
   return out;
@@ -217,7 +218,7 @@ std::optional<std::string> apply::body_of(list& l, std::string const& marker) {
   json body = json::array();
   std::vector<change const*> kept;
   for (auto const* c : l.items) {
-    json object = c->body.empty() ? json::object() : json::parse(c->body);
+    json object = c->body.empty() ? json::object() : c->body.unpack();
     bool possible = true;
     for (auto const& [field, target] : c->kind->refs) {
       auto const found = object.find(field);
@@ -437,7 +438,7 @@ batch_result apply::answered(std::uint64_t number, http::answer const& got) {
       e.hint = "the token must be write-enabled and its user needs the permission " + kind.permission(verb);
       if (kind.name == "extras.customfield" || kind.name == "extras.tag") {
         e.hint += ", or create by hand:";
-        for (auto const* c : l.items) e.hint += "\n    " + kind.title + " " + c->label + " " + c->body;
+        for (auto const* c : l.items) e.hint += "\n    " + kind.title + " " + c->label + " " + c->body.text();
       }
       result.state = store::batch_state::failed;
       result.reason = e.what;
@@ -480,7 +481,7 @@ batch_result apply::looked_up(std::uint64_t number,
   for (std::size_t i = 0; i < d.what.items.size(); ++i) {
     auto const* c = d.what.items[i];
     if (!c) continue;
-    auto const text = found ? world_.key_text(*c->kind, json::parse(c->key)) : std::nullopt;
+    auto const text = found ? world_.key_text(*c->kind, c->key.unpack()) : std::nullopt;
     auto const there = text ? found->find(*text) : std::unordered_map<std::string, object_id>::const_iterator();
     if (!text || there == found->end()) {
       again.items.push_back(c);

@@ -118,14 +118,7 @@ bool differ::resolve(json& fields, std::string& missing, std::string& missing_ke
 std::string differ::show(std::string const& field, json const& value) {
   if (auto const ref = kind_.refs.find(field); ref != kind_.refs.end() && value.is_number_unsigned())
     if (auto const* target = world_.kinds().find(ref->second)) return world_.label(*target, value.get<object_id>());
-  if (value.is_null()) return "none";
-  if (value.is_string()) return value.get_ref<std::string const&>().empty() ? "\"\"" : value.get<std::string>();
-  if (value.is_array()) {
-    std::vector<std::string> items;
-    for (auto const& v : value) items.push_back(v.is_string() ? v.get<std::string>() : v.dump());
-    return "[" + base::join(items) + "]";
-  }
-  return text_of(value);
+  return in_words(value);
 }
 
 // What was written last, its references as logical ids. Of a merged field each stage has its own part, which is kept
@@ -198,14 +191,14 @@ void differ::update(object_id id, json const& wanted, json const& key, candidate
   out.what = action::update;
   out.kind = &kind_;
   out.object = id;
-  out.key = c.from->key.text();
+  out.key = c.from->key;
   out.label = c.label(kind_);
   out.why = how.why;
   out.detail = std::move(how.detail);
   out.body = std::move(found.body);
   out.before = std::move(found.before);
   out.applied = std::move(found.applied);
-  out.fields = std::move(found.fields);
+  out.fields = {found.fields, out.before, out.body};
   t.replace(r, json::parse(found.after));
   plan_.updates.push_back(std::move(out));
 }
@@ -308,13 +301,13 @@ void differ::want(candidate const& c, matcher& matches) {
   out.what = action::create;
   out.kind = &kind_;
   out.object = world_.new_pending();
-  out.key = d.key.text();
+  out.key = d.key;
   out.label = label;
-  out.fields = std::move(made.fields);
   out.body = std::move(made.body);
+  out.fields = {made.fields, {}, out.body};
   out.applied = to_remember(made.applied, {});
   world_.remember_kind(out.object, kind_.name);
-  world_.of(kind_).add(out.object, json::parse(out.body));
+  world_.of(kind_).add(out.object, out.body.unpack(), out.body);
   seen_.insert(out.object);
   if (rules_.adopt_only && !serves_claims(world_, kind_, whole)) return;
   plan_.creates.push_back(std::move(out));
@@ -348,10 +341,10 @@ void differ::release(released const& r) {
     applied.erase(member);
   }
   if (out.fields.empty()) return;
-  out.key = text_of(key);
-  out.body = text_of(body);
-  out.before = text_of(before);
-  out.applied = text_of(applied);
+  out.key = key;
+  out.body = body;
+  out.before = before;
+  out.applied = applied;
   t.replace(held, fields);
   seen_.erase(r.object);
   plan_.updates.push_back(std::move(out));
@@ -369,21 +362,21 @@ void differ::join_releases() {
     auto const at_release = gone.why == reason::gone ? releases.find(gone.object) : releases.end();
     if (at_release == releases.end()) continue;
     auto& into = plan_.updates[at_release->second];
-    auto const join = [](std::string& text, std::string const& more) {
-      auto both = json::parse(text);
-      auto const rest = more.empty() ? json::object() : json::parse(more);
+    auto const join = [](packed& part, packed const& more) {
+      auto both = part.unpack();
+      auto const rest = more.empty() ? json::object() : more.unpack();
       // Not merge_patch: a null is a value here.
       for (auto const& [member, value] : rest.items())
         if (member == "custom_fields" && value.is_object() && both.contains(member))
           both[member].update(value);
         else
           both[member] = value;
-      text = text_of(both);
+      part = both;
     };
     join(into.body, gone.body);
     join(into.before, gone.before);
     if (!gone.applied.empty()) join(into.applied, gone.applied);
-    for (auto& f : gone.fields) into.fields.push_back(std::move(f));
+    for (auto const& f : gone.fields) into.fields.push_back(f);
     joined.push_back(i);
   }
   for (auto i = joined.rbegin(); i != joined.rend(); ++i)
@@ -410,7 +403,8 @@ kind_plan differ::go(std::vector<desired> const& wanted, std::vector<std::string
   settle_names(world_, kind_, seen_, rules_, memory_, plan_, shown_);
   // The order of a plan is the order of its labels, whatever the order of the source's answers was.
   auto const by_label = [](change const& a, change const& b) {
-    return std::tie(a.label, a.key, a.object) < std::tie(b.label, b.key, b.object);
+    if (a.label != b.label) return a.label < b.label;
+    return std::tuple(a.key.text(), a.object) < std::tuple(b.key.text(), b.object);
   };
   std::stable_sort(plan_.updates.begin(), plan_.updates.end(), by_label);
   std::stable_sort(plan_.deletes.begin(), plan_.deletes.end(), by_label);

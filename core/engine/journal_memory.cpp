@@ -131,23 +131,23 @@ store::object_record record_of(world& w, memory& known, change const& c) {
   store::object_record o;
   o.action = std::string(name(c.what));
   o.label = c.label;
-  o.key = c.key;
+  o.key = c.key.text();
   auto const real = c.what == action::create ? std::nullopt : w.real(c.object);
   o.netbox_id = real.value_or(0);
-  o.before = with_real_ids(w, *c.kind, c.before);
-  o.after = with_real_ids(w, *c.kind, c.body);
+  o.before = with_real_ids(w, *c.kind, c.before.text());
+  o.after = with_real_ids(w, *c.kind, c.body.text());
   auto const last = real ? known.of(*c.kind, *real) : std::nullopt;
   if (last) o.known_before = text_of(*last);
   if (c.what == action::erase) return o;
   store::known_record now;
   if (!c.applied.empty()) {
-    auto const emitted = json::parse(c.key, nullptr, false);
+    auto const emitted = c.key.unpack();
     auto const text = emitted.is_object() ? w.key_text(*c.kind, emitted) : std::nullopt;
     auto key = text ? real_key(w, *c.kind, *text) : std::nullopt;
     if (!key && last) key = last->key;
     if (key) {
       now.key = std::move(*key);
-      now.applied = with_real_ids(w, *c.kind, c.applied);
+      now.applied = with_real_ids(w, *c.kind, c.applied.text());
       // What another stage has applied to the same object stays known. What is undone says all there is.
       if (last && c.why != reason::undone) {
         auto all = json::parse(last->applied, nullptr, false);

@@ -1,7 +1,9 @@
 #include "core/engine/packed.hpp"
 
+#include <atomic>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <shared_mutex>
 #include <unordered_map>
@@ -14,7 +16,7 @@ using nlohmann::json;
 namespace {
 
 // What a value's first byte says.
-enum class tag : char { null, no, yes, negative, number, real, text, common, other };
+enum class tag : char { null, no, yes, negative, number, real, text, common, list, other };
 
 constexpr std::size_t longest_common = 16;  // bytes of a string that is kept once: instants are longer
 constexpr std::size_t most_common = 50'000;
@@ -111,6 +113,11 @@ void put_value(std::string& out, json const& v) {
       put_tag(out, tag::text);
       return put_bytes(out, text);
     }
+    case json::value_t::array:
+      put_tag(out, tag::list);
+      put_number(out, v.size());
+      for (auto const& item : v) put_value(out, item);
+      return;
     default:
       put_tag(out, tag::other);
       std::string cbor;
@@ -141,6 +148,11 @@ json take_value(char const*& at) {
       return std::string(take_bytes(at));
     case tag::common:
       return common_strings().text_of(take_number(at));
+    case tag::list: {
+      json out = json::array();
+      for (auto left = take_number(at); left > 0; --left) out.push_back(take_value(at));
+      return out;
+    }
     case tag::other:
       return json::from_cbor(take_bytes(at));
   }
@@ -206,16 +218,34 @@ packed::shape const* packed::shape_of(json const& value) {
   return all.emplace(std::move(text), std::move(made)).first->second.get();
 }
 
-packed::packed(json const& value) : shape_(shape_of(value)) {
+struct packed::block {
+  std::atomic<std::uint32_t> shares{1};
+  std::uint32_t size = 0;
+  shape const* form = nullptr;  // one for ever
+
+  char* bytes() { return reinterpret_cast<char*>(this + 1); }  // allocated behind it
+};
+
+packed::block* packed::shared(block* b) {
+  if (b) b->shares.fetch_add(1, std::memory_order_relaxed);
+  return b;
+}
+
+void packed::release(block* b) {
+  if (!b || b->shares.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  b->~block();
+  ::operator delete(b);
+}
+
+packed::packed(json const& value) {
+  auto const* form = shape_of(value);
   thread_local std::string buffer;
   buffer.clear();
-  shape_->put(buffer, value);
-  std::string length;
-  put_number(length, buffer.size());
-  auto bytes = std::make_shared<char[]>(length.size() + buffer.size());
-  std::memcpy(bytes.get(), length.data(), length.size());
-  std::memcpy(bytes.get() + length.size(), buffer.data(), buffer.size());
-  bytes_ = std::move(bytes);
+  form->put(buffer, value);
+  block_ = new (::operator new(sizeof(block) + buffer.size())) block;
+  block_->size = static_cast<std::uint32_t>(buffer.size());
+  block_->form = form;
+  std::memcpy(block_->bytes(), buffer.data(), buffer.size());
 }
 
 packed::packed(std::string const& text) {
@@ -223,22 +253,21 @@ packed::packed(std::string const& text) {
 }
 
 json packed::unpack() const {
-  if (!bytes_) return nullptr;
-  char const* at = bytes_.get();
-  take_number(at);
-  return shape_->take(at);
+  if (!block_) return nullptr;
+  char const* at = block_->bytes();
+  return block_->form->take(at);
 }
 
 std::string packed::text() const {
-  return bytes_ ? unpack().dump(-1, ' ', false, json::error_handler_t::replace) : std::string{};
+  return block_ ? unpack().dump(-1, ' ', false, json::error_handler_t::replace) : std::string{};
 }
 
 bool packed::operator==(packed const& o) const {
-  if (bytes_ == o.bytes_) return true;
-  if (!bytes_ || !o.bytes_ || shape_ != o.shape_) return false;
-  char const *mine = bytes_.get(), *theirs = o.bytes_.get();
+  if (block_ == o.block_) return true;
+  if (!block_ || !o.block_ || block_->form != o.block_->form) return false;
   // Byte by byte: a short string may have got its number between the two, and an integer may be signed in one.
-  if (take_bytes(mine) == take_bytes(theirs)) return true;
+  if (std::string_view(block_->bytes(), block_->size) == std::string_view(o.block_->bytes(), o.block_->size))
+    return true;
   return unpack() == o.unpack();
 }
 

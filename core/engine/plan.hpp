@@ -4,15 +4,17 @@
 #include <string>
 #include <vector>
 
+#include "core/engine/field_list.hpp"
+#include "core/engine/packed.hpp"
 #include "core/engine/world.hpp"
 
 namespace weir::engine {
 
-enum class action { create, update, erase };
+enum class action : char { create, update, erase };
 std::string_view name(action a);  // "create", "update", "delete"
 
 // What a change is about, where its fields alone do not tell.
-enum class reason {
+enum class reason : char {
   differs,     // the source says otherwise (creates: NetBox does not have it)
   adopted,     // an update that takes over an object nobody claimed
   recreated,   // the same name and key, another machine: kept as one object
@@ -24,24 +26,18 @@ enum class reason {
 };
 std::string_view name(reason r);  // "differs", "adopted", …
 
-struct field_change {
-  std::string field;          // plain or dotted
-  std::string before, after;  // for people; references by label
-  bool edited = false;        // a person changed it since weir wrote it; it is overwritten
-};
-
 struct change {
   action what = action::create;
-  netbox::kind const* kind = nullptr;
-  object_id object = 0;              // logical
-  std::string key;                   // JSON, as emitted; empty for deletes
-  std::string label;                 // how people call it
-  std::string body;                  // JSON: the members to send, references as logical ids
-  std::string before;                // JSON: updates: what NetBox holds in these members now; deletes: what was read
-  std::string applied;               // JSON: leaf ► value, what memory shall hold once it is done; empty: forget it
-  std::vector<field_change> fields;  // updates: what changes; creates: what is set
   reason why = reason::differs;
-  std::string detail;  // for people, why it is so: "gone from pve-a since 2026-11-20"; may be empty
+  netbox::kind const* kind = nullptr;
+  object_id object = 0;  // logical
+  packed key;            // as emitted; empty for deletes
+  std::string label;     // how people call it
+  packed body;           // the members to send, references as logical ids
+  packed before;         // updates: what NetBox holds in these members now; deletes: what was read
+  packed applied;        // leaf ► value, what memory shall hold once it is done; empty: forget it
+  field_list fields;     // updates: what changes; creates: what is set
+  std::string detail;    // for people, why it is so: "gone from pve-a since 2026-11-20"; may be empty
 };
 
 // A field that a person changed since weir wrote it, and that a rule keeps.

@@ -116,10 +116,7 @@ json with_names(json value) {
   return value;
 }
 
-json part(std::string const& text) {
-  auto parsed = json::parse(text, nullptr, false);
-  return parsed.is_discarded() ? json() : with_names(std::move(parsed));
-}
+json part(packed const& p) { return with_names(p.unpack()); }
 
 ordered to_json(change const& c) {
   ordered out;
@@ -389,13 +386,15 @@ class reader {
     if (!why) throw bad_plan{"the reason of a change is unknown"};
     c.why = *why;
     c.detail = text_of(from, "detail");
+    std::vector<field_change> fields;
     for (auto const& f : list_of(from, "fields"))
-      c.fields.push_back({get(f, "field").get<std::string>(), get(f, "before").get<std::string>(),
-                          get(f, "after").get<std::string>(), value_of(f, "edited", false)});
+      fields.push_back({get(f, "field").get<std::string>(), get(f, "before").get<std::string>(),
+                        get(f, "after").get<std::string>(), value_of(f, "edited", false)});
     c.body = json_text(from, "body");
     if (c.body.empty() && what != action::erase) throw bad_plan{"a change says nothing to write"};
     c.before = json_text(from, "before");
     c.applied = json_text(from, "applied");
+    c.fields = {fields, c.before, c.body};
     return c;
   }
 
@@ -483,7 +482,7 @@ class check {
   void give_numbers();
   void renumber(change& c);
   json renumbered(json value);
-  json realised(netbox::kind const& k, std::string const& text);
+  json realised(netbox::kind const& k, packed const& members);
   void look_at(job_report const& j, kind_plan& p);
   // Whether that is what an update of the plan makes of the object's field. Several stages may change one object.
   bool is_made_of(netbox::kind const& k, change const& c, std::string const& leaf, json const& value);
@@ -501,8 +500,8 @@ class check {
   stored_plan& plan_;
   std::unordered_map<object_id, object_id> numbers_;                  // the file's ► this run's
   std::map<std::string, std::unordered_map<object_id, json>> whole_;  // by kind: what is there that was to be created
-  std::unordered_multimap<object_id, std::string> updates_;           // their bodies, by object
   std::set<netbox::kind const*> inside_;  // of which NetBox deletes objects along with what the plan deletes
+  std::unordered_multimap<object_id, packed> updates_;                // their bodies, by object
   std::vector<std::string> differences_;
 };
 
@@ -519,8 +518,8 @@ std::string check::changed_since_made(netbox::kind const& k, std::string const& 
 }
 
 // With NetBox's own numbers for what is there by now.
-json check::realised(netbox::kind const& k, std::string const& text) {
-  auto out = text.empty() ? json::object() : json::parse(text);
+json check::realised(netbox::kind const& k, packed const& members) {
+  auto out = members.empty() ? json::object() : members.unpack();
   for (auto const& [field, target] : k.refs)
     if (auto const found = out.find(field); found != out.end() && found->is_number_unsigned())
       if (auto const real = with_.objects.real(found->get<object_id>())) *found = *real;
@@ -539,8 +538,8 @@ json check::renumbered(json value) {
 
 void check::renumber(change& c) {
   if (auto const found = numbers_.find(c.object); found != numbers_.end()) c.object = found->second;
-  for (auto* text : {&c.body, &c.before, &c.applied, &c.key})
-    if (!text->empty()) *text = dump(renumbered(json::parse(*text)));
+  for (auto* part : {&c.body, &c.before, &c.applied, &c.key})
+    if (!part->empty()) *part = renumbered(part->unpack());
 }
 
 void check::give_numbers() {
@@ -574,7 +573,7 @@ base::result<void> check::read() {
       for (auto const* list : {&p.updates, &p.deletes})
         for (auto const& c : *list)
           if (!c.before.empty()) {
-            auto const before = json::parse(c.before);
+            auto const before = c.before.unpack();
             for (auto const& [member, value] : before.items()) fields.insert(member);
           }
       fields.erase("id");
@@ -617,7 +616,7 @@ base::result<void> check::read_new_ones() {
       for (auto const& c : p.creates) {
         auto const& k = kind_of(p);
         if (c.key.empty()) continue;
-        if (auto const id = with_.objects.find(k, json::parse(c.key)); id && *id < first_pending)
+        if (auto const id = with_.objects.find(k, c.key.unpack()); id && *id < first_pending)
           there[k.name].push_back(*id);
       }
   for (auto& [name, ids] : there) {
@@ -681,7 +680,7 @@ bool check::still_to_make(netbox::kind const& k, change const& c) {
     return id ? " (#" + std::to_string(*id) + ")" : std::string();
   };
   if (!c.key.empty()) {
-    auto const key = json::parse(c.key);
+    auto const key = c.key.unpack();
     if (auto const text = with_.objects.key_text(k, key))
       for (auto* r : t.all_by_key(*text)) {
         if (r->removed) continue;
@@ -718,13 +717,13 @@ bool check::still_to_delete(job_report const& j, netbox::kind const& k, change c
   auto const now = r->fields();
   bool fits = true;
   // What goes with its parent may be anybody's.
-  bool const was_ours = !c.before.empty() && equal(at(json::parse(c.before), k.mark), json(j.source));
+  bool const was_ours = !c.before.empty() && equal(at(c.before.unpack(), k.mark), json(j.source));
   if (c.why == reason::gone && !k.mark.empty() && was_ours && !equal(at(now, k.mark), json(j.source))) {
     differs(k, c, "is no longer marked as " + j.source + "'s");
     fits = false;
   }
   if (fits && !c.before.empty()) {
-    auto const before = json::parse(c.before);
+    auto const before = c.before.unpack();
     for (auto const& leaf : leaves(before)) {
       if (leaf == "id" || equal(at(now, leaf), at(before, leaf))) continue;
       differs(k, c, changed_since_made(k, leaf, at(now, leaf), at(before, leaf)));

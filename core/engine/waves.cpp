@@ -28,7 +28,7 @@ bool holds_names_unique(netbox::kind const& k) {
 
 renaming renaming_of(netbox::kind const& k, change const& c) {
   if (std::none_of(c.fields.begin(), c.fields.end(), [&](auto const& f) { return f.field == k.label; })) return {};
-  auto const body = json::parse(c.body, nullptr, false), before = json::parse(c.before, nullptr, false);
+  auto const body = c.body.unpack(), before = c.before.unpack();
   auto const name = [&](json const& of) {
     auto const found = of.is_object() ? of.find(k.label) : of.end();
     return of.is_object() && found != of.end() && found->is_string() ? base::lower(found->get<std::string>())
@@ -120,7 +120,7 @@ void break_rounds(kind_plan& plan) {
     auto const stuck = [&](std::size_t i) { return std::find(left.begin(), left.end(), i) != left.end(); };
     while (passed.insert(at).second) at = *std::find_if(order[at].begin(), order[at].end(), stuck);
     auto& c = plan.updates[at];
-    auto body = json::parse(c.body), before = json::parse(c.before);
+    auto before = c.before.unpack();
     auto const old = before.at(k.label).get<std::string>();
     auto const suffix = " (weir " + std::to_string(c.object) + ")";
     std::size_t keep = std::min(old.size(), longest_name_bytes - suffix.size());
@@ -132,15 +132,17 @@ void break_rounds(kind_plan& plan) {
     first.object = c.object;
     first.key = c.key;
     first.label = c.label;
-    first.body = json{{k.label, meanwhile}}.dump();
-    first.before = json{{k.label, old}}.dump();
+    first.body = json{{k.label, meanwhile}};
+    first.before = json{{k.label, old}};
     first.applied = first.body;
-    first.fields = {{k.label, old, meanwhile}};
+    first.fields.push_back({k.label, old, meanwhile});
     first.detail = "for a moment: it changes names with others";
     before[k.label] = meanwhile;
-    c.before = before.dump();
-    for (auto& f : c.fields)
+    auto fields = c.fields.unpack();
+    for (auto& f : fields)
       if (f.field == k.label) f.before = meanwhile;
+    c.before = before;
+    c.fields = {fields, c.before, c.body};
     plan.updates.insert(plan.updates.begin() + static_cast<std::ptrdiff_t>(at), std::move(first));
   }
 }

@@ -72,8 +72,10 @@ void table::index(std::size_t at, json const& fields) {
   for (std::size_t i = 0; i < kind_->adopt_by.size(); ++i) adoption_[i].emplace(hash(kind_->adopt_by[i], true), place);
 }
 
-row& table::add(object_id id, json const& fields) {
-  rows_.push_back({id, packed(fields), false});
+row& table::add(object_id id, json const& fields) { return add(id, fields, fields); }
+
+row& table::add(object_id id, json const& fields, packed same) {
+  rows_.push_back({id, std::move(same), false});
   index(rows_.size() - 1, fields);
   return rows_.back();
 }

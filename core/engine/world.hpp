@@ -43,6 +43,7 @@ class table {
   // Rows that share this adoption key; `which` is its index in kind().adopt_by.
   std::vector<row*> by_adoption(std::size_t which, std::string const& key_text);
   row& add(object_id id, nlohmann::json const& fields);
+  row& add(object_id id, nlohmann::json const& fields, packed same);  // shares its bytes
   // This row answers to this key from now on, too.
   void alias(object_id id, std::string const& key_text);
   void replace(row& r, nlohmann::json const& fields);

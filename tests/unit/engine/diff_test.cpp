@@ -13,7 +13,7 @@ using namespace testing;
 constexpr char const* vms = "virtualization.virtualmachine";
 constexpr char const* backups = "netbox_proxbox.vmbackup";
 
-json body(change const& c) { return json::parse(c.body); }
+json body(change const& c) { return c.body.unpack(); }
 
 TEST(diff, plans_nothing_where_all_is_equal) {
   lab l;
@@ -326,7 +326,7 @@ TEST(diff, does_not_depend_on_the_order_of_its_input) {
     auto const plan = l.diff(backups, wanted, {nfs_scope});
     std::string text;
     for (auto const* list : {&plan.updates, &plan.creates, &plan.deletes})
-      for (auto const& c : *list) text += std::string(name(c.what)) + " " + c.label + " " + c.body + "\n";
+      for (auto const& c : *list) text += std::string(name(c.what)) + " " + c.label + " " + c.body.text() + "\n";
     return text;
   };
   auto const first = run(0);

@@ -106,9 +106,9 @@ TEST_F(memory_lab, a_record_has_netboxs_own_ids) {
   c.kind = &kind(backups);
   c.object = w.new_pending();
   c.label = "v";
-  c.key = json{{"virtual_machine", vm_key(102)}, {"volume_id", "v"}}.dump();
-  c.body = json{{"virtual_machine", pending}, {"volume_id", "v"}, {"size", 1}}.dump();
-  c.applied = json{{"virtual_machine", pending}, {"size", 1}}.dump();
+  c.key = json{{"virtual_machine", vm_key(102)}, {"volume_id", "v"}};
+  c.body = json{{"virtual_machine", pending}, {"volume_id", "v"}, {"size", 1}};
+  c.applied = json{{"virtual_machine", pending}, {"size", 1}};
   w.created(pending, 42);
   auto const o = record_of(w, m, c);
   EXPECT_EQ(o.action, "create");
@@ -130,7 +130,7 @@ TEST_F(memory_lab, a_record_of_an_update) {
   c.what = action::update;
   c.kind = &kind(vms);
   c.object = 1;
-  c.key = vm_key(101).dump();
+  c.key = vm_key(101);
   c.body = R"({"memory":2048})";
   c.before = R"({"memory":1024})";
   c.applied = R"({"memory":2048,"name":"web"})";

@@ -51,7 +51,7 @@ json held_vm(int id, std::string const& name, json const& vmid, std::string cons
 desired wanted_vm(int vmid, std::string const& name, std::string const& identity) {
   return guest(vmid, name, {{"custom_fields", {{"proxmox_tags", ""}, {"proxmox_identity", identity}}}});
 }
-json body(change const& c) { return json::parse(c.body); }
+json body(change const& c) { return c.body.unpack(); }
 json vmid_of(change const& c) { return body(c).at("custom_fields").value("proxmox_vm_id", json("not sent")); }
 
 struct vm_lab : lab {
@@ -110,7 +110,7 @@ TEST(match, a_number_that_another_machine_has_now_releases_the_old_object) {
   EXPECT_EQ(plan.updates[0].object, 1u);
   EXPECT_EQ(plan.updates[0].why, reason::released);
   EXPECT_EQ(body(plan.updates[0]), json({{"custom_fields", {{"proxmox_vm_id", nullptr}}}}));
-  EXPECT_EQ(json::parse(plan.updates[0].before), json({{"custom_fields", {{"proxmox_vm_id", 101}}}}));
+  EXPECT_EQ(plan.updates[0].before.unpack(), json({{"custom_fields", {{"proxmox_vm_id", 101}}}}));
   EXPECT_NE(plan.updates[0].detail.find("db"), std::string::npos) << plan.updates[0].detail;
   EXPECT_EQ(l.who_has(101), plan.creates[0].object) << "what refers to the number means the new machine";
 }
@@ -384,7 +384,7 @@ TEST(match, does_not_depend_on_the_order_of_its_input) {
     auto const plan = l.plan(wanted, false);
     std::string out;
     for (auto const* list : {&plan.updates, &plan.creates})
-      for (auto const& c : *list) out += c.label + " " + std::string(name(c.why)) + " " + c.body + "\n";
+      for (auto const& c : *list) out += c.label + " " + std::string(name(c.why)) + " " + c.body.text() + "\n";
     return out;
   };
   EXPECT_EQ(run(false), run(true));
@@ -433,7 +433,7 @@ TEST(names, that_are_swapped_take_one_step_more) {
     for (auto const* c : wave) {
       auto const next = body(*c).at("name").get<std::string>();
       for (auto const& [id, name] : held) EXPECT_TRUE(id == c->object || name != next) << next;
-      EXPECT_EQ(json::parse(c->before).at("name"), held[c->object]);
+      EXPECT_EQ(c->before.unpack().at("name"), held[c->object]);
       held[c->object] = next;
     }
   EXPECT_EQ(held[1], "db");
@@ -495,7 +495,7 @@ TEST(diff_memory, two_stages_may_tag_one_object) {
     auto const plan = l.diff(devices, {node});
     for (auto const& c : plan.updates) {
       tags = body(c).at("tags");
-      known.held[{devices, 5}] = {"", c.applied, {}};
+      known.held[{devices, 5}] = {"", c.applied.text(), {}};
       writes.push_back(stage + " " + tags.dump());
     }
   };

@@ -77,12 +77,12 @@ TEST(orphans, a_guest_that_is_gone_is_marked_and_not_deleted) {
   EXPECT_EQ(c.object, 1u);
   EXPECT_EQ(c.why, reason::gone);
   EXPECT_EQ(c.detail, "no longer in pve-a");
-  EXPECT_EQ(json::parse(c.body), json({{"status", "decommissioning"},
-                                       {"tags", {"by-hand", "weir", "weir-gone"}},
-                                       {"custom_fields", {{"proxmox_gone_since", "2026-11-23"}}}}));
-  EXPECT_EQ(json::parse(c.before), json({{"status", "active"},
-                                         {"tags", {"by-hand", "weir"}},
-                                         {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
+  EXPECT_EQ(c.body.unpack(), json({{"status", "decommissioning"},
+                                   {"tags", {"by-hand", "weir", "weir-gone"}},
+                                   {"custom_fields", {{"proxmox_gone_since", "2026-11-23"}}}}));
+  EXPECT_EQ(c.before.unpack(), json({{"status", "active"},
+                                     {"tags", {"by-hand", "weir"}},
+                                     {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
   EXPECT_EQ(s.kept.all.at({vms, 1}).gone_since, s.rules.now);
 }
 
@@ -109,7 +109,7 @@ TEST(orphans, what_was_marked_and_returns_is_as_before) {
   auto const plan = s.shows(1, 3);
   ASSERT_EQ(labels(plan.updates), std::vector<std::string>{"guest-1"});
   EXPECT_EQ(plan.updates[0].why, reason::returned);
-  EXPECT_EQ(json::parse(plan.updates[0].body),
+  EXPECT_EQ(plan.updates[0].body.unpack(),
             json({{"status", "active"}, {"tags", {"weir"}}, {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
 }
 
@@ -128,10 +128,10 @@ TEST(orphans, what_returns_without_a_status_has_the_one_it_had) {
     auto const plan = s.diff(vms, {want(first.key.unpack(), fields), guest(102, "guest-2"), guest(103, "guest-3")});
     EXPECT_EQ(plan.updates.size(), 1u);
     EXPECT_EQ(plan.updates.at(0).why, reason::returned);
-    return json::parse(plan.updates.at(0).body);
+    return plan.updates.at(0).body.unpack();
   };
   s.marked(0);
-  auto applied = json::parse(marked.updates[0].applied);
+  auto applied = marked.updates[0].applied.unpack();
   s.kept.all[{vms, 1}] = {"", applied.dump(), s.rules.now};
   EXPECT_EQ(back(),
             json({{"status", "paused"}, {"tags", {"weir"}}, {"custom_fields", {{"proxmox_gone_since", nullptr}}}}));
@@ -150,13 +150,13 @@ TEST(orphans, the_marks_status_goes_whatever_the_rule_of_the_field_says) {
     s.marked(0);
     auto plan = s.shows(1, 3);
     ASSERT_EQ(plan.updates.size(), 1u);
-    EXPECT_EQ(json::parse(plan.updates[0].body).value("status", ""), "active") << name(rule);
+    EXPECT_EQ(plan.updates[0].body.unpack().value("status", ""), "active") << name(rule);
     EXPECT_TRUE(plan.edits.empty()) << name(rule);
     // One that a person has set since is the person's.
     s.rows[0]["status"] = {{"value", "failed"}, {"label", "Failed"}};
     plan = s.shows(1, 3);
     ASSERT_EQ(plan.updates.size(), 1u);
-    EXPECT_FALSE(json::parse(plan.updates[0].body).contains("status")) << name(rule);
+    EXPECT_FALSE(plan.updates[0].body.unpack().contains("status")) << name(rule);
   }
 }
 
@@ -259,7 +259,7 @@ TEST(orphans, nothing_is_done_in_the_period_of_grace) {
   plan = s.shows(2, 6);
   ASSERT_EQ(plan.updates.size(), 1u);
   EXPECT_EQ(plan.updates[0].detail, "gone from pve-a since 2026-11-23");
-  EXPECT_EQ(json::parse(plan.updates[0].body)["custom_fields"]["proxmox_gone_since"], "2026-11-23");
+  EXPECT_EQ(plan.updates[0].body.unpack()["custom_fields"]["proxmox_gone_since"], "2026-11-23");
 }
 
 TEST(orphans, who_returns_within_the_grace_begins_anew) {

@@ -63,16 +63,16 @@ struct simple_netbox {
     auto const& k = *plan.kind;
     auto const remember = [&](change const& c, object_id id) {
       auto const before = known.of(k, id);
-      known_object now{l.w.key_text(k, json::parse(c.key)).value_or(""), c.applied, {}};
+      known_object now{l.w.key_text(k, c.key.unpack()).value_or(""), c.applied.text(), {}};
       if (before && c.why == reason::gone) now.gone_since = before->gone_since;
       known.note(k, id, now);
     };
     for (auto const& c : plan.creates) {
-      objects[next] = json::parse(c.body);
+      objects[next] = c.body.unpack();
       remember(c, next++);
     }
     for (auto const& c : plan.updates) {
-      auto const body = json::parse(c.body);
+      auto const body = c.body.unpack();
       for (auto const& [member, value] : body.items())
         if (member == "custom_fields")
           objects.at(c.object)[member].update(value);
@@ -100,8 +100,8 @@ std::string text_of(kind_plan const& p) {
   std::string out;
   for (auto const* list : {&p.updates, &p.creates, &p.deletes})
     for (auto const& c : *list)
-      out += std::string(name(c.what)) + " " + c.label + " " + std::string(name(c.why)) + " " + c.body + " " +
-             c.before + " " + c.applied + "\n";
+      out += std::string(name(c.what)) + " " + c.label + " " + std::string(name(c.why)) + " " + c.body.text() + " " +
+             c.before.text() + " " + c.applied.text() + "\n";
   for (auto const& e : p.edits) out += "kept " + e.label + " " + e.field + " " + e.held + " " + e.wanted + "\n";
   for (auto const& k : p.kept) out += "stays " + k.label + "\n";
   for (auto const& f : p.failures) out += "fails " + f.label + " " + f.message + "\n";

@@ -71,7 +71,7 @@ TEST(proxbox, a_renamed_guest_is_known_by_its_record) {
                         {typed(101, "web"), typed(102, "web (102)")});
   EXPECT_EQ(adopted(p), (pairs{{5, "web"}, {6, "web (102)"}}));
   EXPECT_TRUE(p.creates.empty());
-  for (auto const& c : p.updates) EXPECT_FALSE(json::parse(c.body).contains("name")) << c.body;
+  for (auto const& c : p.updates) EXPECT_FALSE(c.body.unpack().contains("name")) << c.body.text();
 }
 
 TEST(proxbox, never_across_clusters_nor_types) {
@@ -133,8 +133,8 @@ TEST(proxbox, the_services_description_is_nobodys_edit) {
   auto const p =
       l.plan({}, {guest(101, "a", {{"description", "a note"}}), guest(102, "b", {{"description", "a note"}})});
   ASSERT_EQ(p.updates.size(), 2u);
-  EXPECT_EQ(json::parse(p.updates[0].body).value("description", ""), "a note");
-  EXPECT_FALSE(json::parse(p.updates[1].body).contains("description"));
+  EXPECT_EQ(p.updates[0].body.unpack().value("description", ""), "a note");
+  EXPECT_FALSE(p.updates[1].body.unpack().contains("description"));
 }
 
 TEST(proxbox, adopt_writes_claims_alone) {
@@ -146,11 +146,11 @@ TEST(proxbox, adopt_writes_claims_alone) {
   ASSERT_EQ(p.updates.size(), 1u);
   auto const& c = p.updates[0];
   EXPECT_EQ(c.object, 5u);
-  EXPECT_EQ(json::parse(c.body), json({{"tags", {"proxbox", "weir"}},
-                                       {"custom_fields", {{"proxmox_source", "pve-a"}, {"proxmox_vm_id", 101}}}}));
+  EXPECT_EQ(c.body.unpack(), json({{"tags", {"proxbox", "weir"}},
+                                   {"custom_fields", {{"proxmox_source", "pve-a"}, {"proxmox_vm_id", 101}}}}));
   EXPECT_EQ(c.fields.size(), 3u);
   // What it did not write is not weir's in its memory.
-  auto const applied = json::parse(c.applied);
+  auto const applied = c.applied.unpack();
   EXPECT_FALSE(applied.contains("memory"));
   EXPECT_EQ(applied.at("tags@stage"), json({"weir"}));
   EXPECT_EQ(applied.at("description"), "Synced from Proxmox node pve1");

@@ -182,8 +182,9 @@ TEST_F(undo_lab, a_guest_stays_that_netbox_would_delete_with_backups_of_later_ru
   ASSERT_EQ(back.wanted_inside(), std::set{&kind(backups)});
   for (auto const& [id, guest] : {std::pair{5, 2}, std::pair{6, 1}, std::pair{7, 1}})
     back.holds_inside(kind(backups), json{{"id", id}, {"virtual_machine", {{"id", guest}}}, {"volume_id", "v"}});
-  EXPECT_EQ(decided(), (words_of{"delete vmbackup-5", "delete virtualmachine-2",
-                                 "keep virtualmachine-1: 2 backups that this run did not make belong to it"}));
+  EXPECT_EQ(decided(),
+            (words_of{"delete vmbackup-5", "delete virtualmachine-2",
+                      "keep virtualmachine-1: 2 backups that this run did not make belong to it"}));
 }
 
 TEST_F(undo_lab, what_weir_itself_wrote_later_is_no_persons_change) {
@@ -228,9 +229,9 @@ TEST_F(undo_lab, former_values_come_back_where_nobody_changed_them_since) {
      whole_vm(1, "web",
               {{"status", {{"value", "staged"}, {"label", "Staged"}}}, {"tags", {tag(1, "weir"), tag(2, "prod")}}}));
   EXPECT_EQ(decided(), (words_of{"update virtualmachine-1", "edited virtualmachine-1 status staged"}));
-  EXPECT_EQ(json::parse(only().body),
+  EXPECT_EQ(only().body.unpack(),
             (json{{"memory", 1024}, {"tags", {"old", "prod"}}, {"custom_fields", {{"proxmox_vm_id", nullptr}}}}));
-  EXPECT_EQ(json::parse(only().before),
+  EXPECT_EQ(only().before.unpack(),
             (json{{"memory", 2048}, {"tags", {"prod", "weir"}}, {"custom_fields", {{"proxmox_vm_id", 101}}}}));
   auto const& plan = jobs[0].plans[0];
   ASSERT_EQ(plan.edits.size(), 1u);
@@ -252,8 +253,8 @@ TEST_F(undo_lab, memory_is_what_it_was_before) {
       text_of(was));
   is(vms, whole_vm(1, "web"));
   EXPECT_EQ(decided(), (words_of{"update virtualmachine-1"}));
-  EXPECT_EQ(json::parse(only().applied), (json{{"memory", 1024}, {"name", "web"}}));
-  EXPECT_EQ(json::parse(only().key), vm_key(99));
+  EXPECT_EQ(only().applied.unpack(), (json{{"memory", 1024}, {"name", "web"}}));
+  EXPECT_EQ(only().key.unpack(), vm_key(99));
 }
 
 TEST_F(undo_lab, what_was_adopted_is_forgotten) {
@@ -276,9 +277,9 @@ TEST_F(undo_lab, a_chain_of_names_goes_back_the_way_it_came) {
   ASSERT_EQ(jobs.size(), 1u);
   ASSERT_EQ(jobs[0].plans.size(), 2u) << "no list names an object twice";
   EXPECT_EQ(jobs[0].plans[1].updates[0].object, 1u);
-  EXPECT_EQ(json::parse(jobs[0].plans[0].updates[0].body), (json{{"name", "weir-1"}}));
-  EXPECT_EQ(json::parse(jobs[0].plans[0].updates[1].body), (json{{"name", "b"}}));
-  EXPECT_EQ(json::parse(jobs[0].plans[1].updates[0].body), (json{{"name", "a"}}));
+  EXPECT_EQ(jobs[0].plans[0].updates[0].body.unpack(), (json{{"name", "weir-1"}}));
+  EXPECT_EQ(jobs[0].plans[0].updates[1].body.unpack(), (json{{"name", "b"}}));
+  EXPECT_EQ(jobs[0].plans[1].updates[0].body.unpack(), (json{{"name", "a"}}));
 
   apply machine(w, jobs[0].plans, {50, "pve-a", "undo", "0badcafe", 1, false, 1, {}});
   auto first = machine.next();
@@ -301,7 +302,7 @@ TEST_F(undo_lab, what_was_deleted_is_made_anew_from_all_that_it_was) {
   holds(vms, {});
   EXPECT_EQ(decided(), (words_of{"create virtualmachine-1"}));
   auto const& c = only();
-  EXPECT_EQ(json::parse(c.body),
+  EXPECT_EQ(c.body.unpack(),
             (json{{"name", "web"},
                   {"status", "active"},
                   {"cluster", 7},
@@ -311,8 +312,8 @@ TEST_F(undo_lab, what_was_deleted_is_made_anew_from_all_that_it_was) {
                   {"comments", "by hand"},
                   {"tags", {"weir"}},
                   {"custom_fields", {{"proxmox_source", "pve-a"}, {"proxmox_vm_id", 101}, {"proxmox_tags", ""}}}}));
-  EXPECT_EQ(json::parse(c.key), vm_key(101));
-  EXPECT_EQ(json::parse(c.applied), (json{{"name", "web"}}));
+  EXPECT_EQ(c.key.unpack(), vm_key(101));
+  EXPECT_EQ(c.applied.unpack(), (json{{"name", "web"}}));
   EXPECT_GE(c.object, first_pending);
 }
 
@@ -327,7 +328,7 @@ TEST_F(undo_lab, what_was_deleted_together_comes_back_together) {
   EXPECT_EQ(decided(), (words_of{"create virtualmachine-1", "update virtualmachine-1", "create vmbackup-5"}));
   auto const guest = jobs[0].plans[0].creates[0].object;
   EXPECT_EQ(jobs[0].plans[1].updates[0].object, guest);
-  EXPECT_EQ(json::parse(jobs[1].plans[0].creates[0].body),
+  EXPECT_EQ(jobs[1].plans[0].creates[0].body.unpack(),
             (json{{"volume_id", "v"}, {"virtual_machine", guest}, {"size", 0}}));
 }
 
