@@ -6,6 +6,7 @@
 #include "core/cli/report.hpp"
 #include "core/cli/report_parts.hpp"
 #include "core/cli/version.hpp"
+#include "core/engine/json_stream.hpp"
 #include "core/engine/plan_file.hpp"
 
 namespace weir::cli {
@@ -150,87 +151,44 @@ std::string summary_json(engine::report const& r) {
   return out.dump();
 }
 
-namespace {
-
-// One object, written member by member, as dump(2) writes the whole: a plan's changes take ten times their room as
-// JSON.
-class document {
- public:
-  explicit document(std::ostream& out) : out_(out) { out_ << "{"; }
-  void members(json_object const& of) {
-    for (auto const& [name, value] : of.items()) begin(name), put(value, 2);
-  }
-  using item_sink = std::function<void(json_object&&)>;
-  void list(std::string_view name, std::function<void(item_sink const&)> const& items) {
-    begin(name);
-    bool any = false;
-    out_ << "[";
-    items([&](json_object&& item) {
-      out_ << (any ? ",\n    " : "\n    ");
-      put(item, 4);
-      any = true;
-    });
-    out_ << (any ? "\n  ]" : "]");
-  }
-  void end() { out_ << "\n}\n"; }
-
- private:
-  void begin(std::string_view name) {
-    out_ << (first_ ? "\n  " : ",\n  ") << json_object(name).dump() << ": ";
-    first_ = false;
-  }
-  void put(json_object const& value, std::size_t depth) {
-    auto const text = text_of(value, 2);  // breaks are between values only: those in strings are escaped
-    for (std::size_t from = 0;;) {
-      auto const to = text.find('\n', from);
-      out_ << std::string_view(text).substr(from, to - from);
-      if (to == text.npos) return;
-      out_ << '\n' << std::string_view("    ").substr(0, depth);
-      from = to + 1;
-    }
-  }
-
-  std::ostream& out_;
-  bool first_ = true;
-};
-
-}  // namespace
-
 void write_json(std::ostream& to, engine::report const& r, int exit_code) {
-  document out(to);
+  engine::json_stream out([&](std::string_view part) { to << part; }, 2);
+  out.object();
   // The form of what a plan says: changes, edits_kept, gone_kept. Raised with any change; within 1.x only added to.
-  if (r.dry) out.members({{"plan", fmt::format("{}.{}", engine::plan_version_major, engine::plan_version_minor)}});
-  out.members({{"weir", version},
+  if (r.dry) out.put("plan", fmt::format("{}.{}", engine::plan_version_major, engine::plan_version_minor));
+  out.put_all({{"weir", version},
                {"run", r.run_id},
                {"command", engine::command_of(r)},
                {"exit_code", exit_code},
                {"profile", json_of(r.profile)},
                {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}}});
   auto const list = [&](std::string_view name, auto const& all) {
-    out.list(name, [&](auto const& put) {
-      for (auto const& one : all) put(json_of(one));
-    });
+    out.list(name);
+    for (auto const& one : all) out.put(json_of(one));
+    out.end();
   };
   if (!r.sources.empty()) list("sources", r.sources);
   list("results", r.jobs);
   if (r.dry) {
+    auto const put = [&](json_object&& item) { out.put(item); };
     auto const none = [](json_object&&) {};
-    out.list("changes", [&](auto const& put) {
-      for (auto const& job : r.jobs) each_change(job, put);
-    });
-    out.list("edits_kept", [&](auto const& put) {
-      for (auto const& job : r.jobs) each_kept(job, put, none);
-    });
-    out.list("gone_kept", [&](auto const& put) {
-      for (auto const& job : r.jobs) each_kept(job, none, put);
-    });
+    out.list("changes");
+    for (auto const& job : r.jobs) each_change(job, put);
+    out.end();
+    out.list("edits_kept");
+    for (auto const& job : r.jobs) each_kept(job, put, none);
+    out.end();
+    out.list("gone_kept");
+    for (auto const& job : r.jobs) each_kept(job, none, put);
+    out.end();
   }
-  out.members(totals_of(r));
+  out.put_all(totals_of(r));
   list("failures", r.failures);
   list("notices", r.notices);
-  if (r.fatal) out.members({{"error", json_of(*r.fatal)}});
-  out.members({{"seconds", seconds(r.took)}});
+  if (r.fatal) out.put("error", json_of(*r.fatal));
+  out.put("seconds", seconds(r.took));
   out.end();
+  to << "\n";
 }
 
 }  // namespace weir::cli

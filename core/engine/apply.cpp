@@ -48,9 +48,8 @@ apply::apply(world& w, std::vector<kind_plan>& plans, apply_options options)
   auto const undoes = [](std::vector<change> const& changes) {
     return !changes.empty() && changes.front().why == reason::undone;
   };
-  if (std::any_of(plans.begin(), plans.end(), [&](kind_plan const& p) {
-        return undoes(p.updates) || undoes(p.creates) || undoes(p.deletes);
-      })) {
+  if (std::any_of(plans.begin(), plans.end(),
+                  [&](kind_plan const& p) { return undoes(p.updates) || undoes(p.creates) || undoes(p.deletes); })) {
     for (auto const& p : plans) {
       for (auto const& wave : waves(*p.kind, p.updates)) add_list(action::update, p.kind, wave);
       add_step(action::create, p.kind, p.creates);

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
@@ -18,6 +19,7 @@
 #include "core/base/text.hpp"
 #include "core/engine/compare.hpp"
 #include "core/engine/diff.hpp"
+#include "core/engine/json_stream.hpp"
 #include "core/engine/orphans.hpp"
 #include "core/netbox/value.hpp"
 #include "core/store/files.hpp"
@@ -34,6 +36,7 @@ namespace {
 constexpr std::size_t deepest = 64;      // of a plan's JSON; what people's custom fields hold is far below
 constexpr std::size_t most_listed = 20;  // differences, in an error
 constexpr std::size_t most_told = 1000;  // as notices
+constexpr std::size_t write_bytes = 1 << 16;
 constexpr std::string_view new_object = "$new";
 
 std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -146,32 +149,43 @@ ordered to_json(failure const& f) {
 
 ordered to_json(base::error const& e) { return {{"message", e.what}, {"hint", e.hint}}; }
 
-ordered to_json(kind_plan const& p) {
-  ordered out{{"kind", p.kind->name}, {"seen", p.seen}, {"unchanged", p.unchanged}};
+void write(json_stream& to, kind_plan const& p) {
+  to.object();
+  to.put_all({{"kind", p.kind->name}, {"seen", p.seen}, {"unchanged", p.unchanged}});
   auto const list = [&](char const* title, std::vector<change> const& changes) {
-    out[title] = ordered::array();
-    for (auto const& c : changes) out[title].push_back(to_json(c));
+    to.list(title);
+    for (auto const& c : changes) to.put(to_json(c));
+    to.end();
   };
   list("update", p.updates);
   list("create", p.creates);
   list("delete", p.deletes);
-  if (!p.skipped.empty()) out["skipped"] = p.skipped;
-  if (!p.kept.empty()) out["kept"] = ordered::array();
-  for (auto const& k : p.kept) out["kept"].push_back({{"label", k.label}, {"id", k.object}, {"detail", k.detail}});
-  if (!p.edits.empty()) out["edits_kept"] = ordered::array();
-  for (auto const& e : p.edits)
-    out["edits_kept"].push_back({{"label", e.label},
-                                 {"id", e.object},
-                                 {"field", e.field},
-                                 {"held", e.held},
-                                 {"wanted", e.wanted},
-                                 {"rule", netbox::name(e.by)},
-                                 {"known", e.known}});
+  if (!p.skipped.empty()) to.put("skipped", p.skipped);
+  if (!p.kept.empty()) {
+    to.list("kept");
+    for (auto const& k : p.kept) to.put({{"label", k.label}, {"id", k.object}, {"detail", k.detail}});
+    to.end();
+  }
+  if (!p.edits.empty()) {
+    to.list("edits_kept");
+    for (auto const& e : p.edits)
+      to.put({{"label", e.label},
+              {"id", e.object},
+              {"field", e.field},
+              {"held", e.held},
+              {"wanted", e.wanted},
+              {"rule", netbox::name(e.by)},
+              {"known", e.known}});
+    to.end();
+  }
   if (p.deletes_refused || p.owned != 0)
-    out["deletes"] = {{"refused", p.deletes_refused}, {"gone", p.refused},
-                      {"allowed", p.allowed},         {"owned", p.owned},
-                      {"because", p.refused_because}, {"hint", p.refused_hint}};
-  return out;
+    to.put("deletes", {{"refused", p.deletes_refused},
+                       {"gone", p.refused},
+                       {"allowed", p.allowed},
+                       {"owned", p.owned},
+                       {"because", p.refused_because},
+                       {"hint", p.refused_hint}});
+  to.end();
 }
 
 // ---- from JSON
@@ -428,14 +442,13 @@ base::error no_plan(std::string const& file, std::string why) {
                     "weir plan --out FILE makes one");
 }
 
-std::string checksum_of(json const& whole) {
-  json without = whole;
-  without.erase("checksum");
-  return sha256(dump(without));
-}
+// The checksum is the last member, and of all bytes before it.
+constexpr std::string_view before_checksum = ",\n \"checksum\": \"";
+std::string seal_of(std::string_view text) { return std::string(before_checksum) + sha256(text) + "\"\n}\n"; }
 
 // Writes all of it under another name first: whoever reads the file sees all of it or none.
-base::result<void> write_whole(std::filesystem::path const& file, std::string const& text) {
+base::result<void> write_whole(std::filesystem::path const& file,
+                               std::function<void(std::function<void(std::string_view)>)> const& write) {
   auto const failed = [&](int why) {
     return base::fail("the plan cannot be written to " + file.string() + ": " + store::system_words(why),
                       "name a file in a folder that is there and may be written");
@@ -448,7 +461,17 @@ base::result<void> write_whole(std::filesystem::path const& file, std::string co
   auto temporary = (target.parent_path() / ("." + target.filename().string() + ".XXXXXX")).string();
   int const fd = ::mkostemp(temporary.data(), O_CLOEXEC);  // 0600
   if (fd < 0) return failed(errno);
-  int wrong = base::write_all(fd, text);
+  int wrong = 0;
+  std::string buffer;
+  auto const flush = [&] {
+    if (wrong == 0) wrong = base::write_all(fd, buffer);
+    buffer.clear();
+  };
+  write([&](std::string_view part) {
+    buffer += part;
+    if (buffer.size() >= write_bytes) flush();
+  });
+  flush();
   if (wrong == 0 && ::fsync(fd) != 0) wrong = errno;
   if (::close(fd) != 0 && wrong == 0) wrong = errno;
   if (wrong == 0 && ::rename(temporary.c_str(), target.c_str()) != 0) wrong = errno;
@@ -501,7 +524,7 @@ class check {
   std::unordered_map<object_id, object_id> numbers_;                  // the file's ► this run's
   std::map<std::string, std::unordered_map<object_id, json>> whole_;  // by kind: what is there that was to be created
   std::set<netbox::kind const*> inside_;  // of which NetBox deletes objects along with what the plan deletes
-  std::unordered_multimap<object_id, packed> updates_;                // their bodies, by object
+  std::unordered_multimap<object_id, packed> updates_;  // their bodies, by object
   std::vector<std::string> differences_;
 };
 
@@ -845,33 +868,33 @@ base::result<plan_circumstances> circumstances_of(config::configuration const& s
   return out;
 }
 
-std::string plan_text(report const& r, plan_circumstances const& now, std::string_view command,
-                      wall_clock::time_point made) {
-  ordered out{{"plan", std::to_string(plan_version_major) + "." + std::to_string(plan_version_minor)},
-              {"weir", WEIR_VERSION},
-              {"command", command},
-              {"made", base::format_instant(std::chrono::floor<std::chrono::seconds>(made))},
-              {"run", r.run_id},
-              {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}},
-              {"profile",
-               {{"name", r.profile.name},
-                {"batch",
-                 {{"size", r.profile.batch_size},
-                  {"delay_ms", r.profile.batch_delay.count()},
-                  {"objects_per_request", r.profile.objects_per_request}}},
-                {"max_in_flight", r.profile.max_in_flight},
-                {"requests_per_second", r.profile.requests_per_second}}}};
-  if (!r.undoes.empty()) out["undoes"] = r.undoes;
-  out["made_under"] = {{"netbox", now.netbox_url},
-                       {"configuration", now.configuration},
-                       {"parts", ordered::array()},
-                       {"plugins", ordered::array()}};
-  for (auto const& [title, hash] : now.parts) out["made_under"]["parts"].push_back(ordered::array({title, hash}));
+void write_plan(std::function<void(std::string_view)> const& to, report const& r, plan_circumstances const& now,
+                std::string_view command, wall_clock::time_point made) {
+  ordered head{{"plan", std::to_string(plan_version_major) + "." + std::to_string(plan_version_minor)},
+               {"weir", WEIR_VERSION},
+               {"command", command},
+               {"made", base::format_instant(std::chrono::floor<std::chrono::seconds>(made))},
+               {"run", r.run_id},
+               {"netbox", {{"url", r.netbox_url}, {"version", r.netbox_version}}},
+               {"profile",
+                {{"name", r.profile.name},
+                 {"batch",
+                  {{"size", r.profile.batch_size},
+                   {"delay_ms", r.profile.batch_delay.count()},
+                   {"objects_per_request", r.profile.objects_per_request}}},
+                 {"max_in_flight", r.profile.max_in_flight},
+                 {"requests_per_second", r.profile.requests_per_second}}}};
+  if (!r.undoes.empty()) head["undoes"] = r.undoes;
+  head["made_under"] = {{"netbox", now.netbox_url},
+                        {"configuration", now.configuration},
+                        {"parts", ordered::array()},
+                        {"plugins", ordered::array()}};
+  for (auto const& [title, hash] : now.parts) head["made_under"]["parts"].push_back(ordered::array({title, hash}));
   for (auto const& [stage, version] : now.plugins)
-    out["made_under"]["plugins"].push_back(ordered::array({stage, version}));
-  out["sources"] = ordered::array();
+    head["made_under"]["plugins"].push_back(ordered::array({stage, version}));
+  head["sources"] = ordered::array();
   for (auto const& s : r.sources)
-    out["sources"].push_back({{"name", s.name}, {"type", s.type}, {"version", s.version}});
+    head["sources"].push_back({{"name", s.name}, {"type", s.type}, {"version", s.version}});
   // Parents first, as a registry takes them.
   std::set<std::string> used;
   auto const use = [&](netbox::kind const& k) {
@@ -885,40 +908,59 @@ std::string plan_text(report const& r, plan_circumstances const& now, std::strin
     if (auto const* k = r.kinds ? r.kinds->find(name) : nullptr) kinds.push_back(k);
   std::stable_sort(kinds.begin(), kinds.end(),
                    [&](auto const* a, auto const* b) { return r.kinds->rank(*a) < r.kinds->rank(*b); });
-  out["kinds"] = ordered::array();
-  for (auto const* k : kinds) out["kinds"].emplace_back(as_json(*k));
-  out["jobs"] = ordered::array();
+  head["kinds"] = ordered::array();
+  for (auto const* k : kinds) head["kinds"].emplace_back(as_json(*k));
+  digest sum;
+  json_stream out(
+      [&](std::string_view part) {
+        sum.add(part);
+        to(part);
+      },
+      1);
+  out.object();
+  out.put_all(head);
+  out.list("jobs");
   for (auto const& j : r.jobs) {
-    ordered item{{"source", j.source}, {"stage", j.stage}, {"title", j.title}, {"status", name(j.status)}};
-    if (j.status != job_status::ok) item["reason"] = to_json(j.reason);
-    item["plans"] = ordered::array();
-    for (auto const& p : j.plans) item["plans"].push_back(to_json(p));
-    out["jobs"].push_back(std::move(item));
+    out.object();
+    out.put_all({{"source", j.source}, {"stage", j.stage}, {"title", j.title}, {"status", name(j.status)}});
+    if (j.status != job_status::ok) out.put("reason", to_json(j.reason));
+    out.list("plans");
+    for (auto const& p : j.plans) write(out, p);
+    out.end();
+    out.end();
   }
-  out["failures"] = ordered::array();
-  for (auto const& f : r.failures) out["failures"].push_back(to_json(f));
-  out["notices"] = ordered::array();
+  out.end();
+  out.list("failures");
+  for (auto const& f : r.failures) out.put(to_json(f));
+  out.end();
+  out.list("notices");
   for (auto const& n : r.notices)
-    out["notices"].push_back({{"level", base::log::severity(n.level)},
-                              {"source", n.source},
-                              {"stage", n.stage},
-                              {"message", n.message},
-                              {"hint", n.hint}});
-  // Of what a reader will see: bytes that are no UTF-8 are replaced on the way.
-  auto const text = out.dump(1, ' ', false, json::error_handler_t::replace);
-  out["checksum"] = checksum_of(json::parse(text));
-  return out.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+    out.put({{"level", base::log::severity(n.level)},
+             {"source", n.source},
+             {"stage", n.stage},
+             {"message", n.message},
+             {"hint", n.hint}});
+  out.end();
+  out.put("checksum", sum.hex());
+  out.end();
+  to("\n");
 }
 
 base::result<void> store_plan(std::filesystem::path const& file, report const& r, plan_circumstances const& now,
                               std::string_view command, wall_clock::time_point made) {
-  return write_whole(file, plan_text(r, now, command, made));
+  return write_whole(file, [&](auto const& to) { write_plan(to, r, now, command, made); });
 }
 
-std::string plan_checksum(std::string_view text) {
-  if (too_deep(text)) return {};
-  auto const whole = json::parse(text, nullptr, false);
-  return whole.is_object() ? checksum_of(whole) : std::string();
+std::string plan_text(report const& r, plan_circumstances const& now, std::string_view command,
+                      wall_clock::time_point made) {
+  std::string out;
+  write_plan([&](std::string_view part) { out += part; }, r, now, command, made);
+  return out;
+}
+
+std::string sealed_plan(std::string_view text) {
+  auto const at = text.rfind(before_checksum);
+  return at == text.npos ? std::string() : std::string(text.substr(0, at)) + seal_of(text.substr(0, at));
 }
 
 base::result<stored_plan> load_plan(std::filesystem::path const& file) {
@@ -947,8 +989,7 @@ base::result<stored_plan> parse_plan(std::string_view text, std::string const& f
                       file + " is a plan of version " + base::shorten(version, 20) + ", and this weir reads version " +
                           std::to_string(plan_version_major),
                       "carry it out with the weir that made it, or make it anew");
-  if (!whole.contains("checksum") || whole.at("checksum") != checksum_of(whole))
-    return no_plan(file, "it was damaged or edited since weir wrote it");
+  if (sealed_plan(text) != text) return no_plan(file, "it was damaged or edited since weir wrote it");
   try {
     return reader(whole).read();
   } catch (bad_plan const& e) {

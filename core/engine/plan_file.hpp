@@ -37,8 +37,8 @@ base::result<void> store_plan(std::filesystem::path const& file, report const& r
                               std::string_view command, wall_clock::time_point made);
 std::string plan_text(report const& r, plan_circumstances const& now, std::string_view command,
                       wall_clock::time_point made);  // the same, to look at
-// Of a plan's text, whatever its own says; empty: it is no JSON object.
-std::string plan_checksum(std::string_view text);
+// The same text with the checksum that it ought to have; empty: it has none.
+std::string sealed_plan(std::string_view text);
 // Errors (data): no plan, damaged, newer. `kinds` of the report are those that the file brings along.
 base::result<stored_plan> load_plan(std::filesystem::path const& file);
 base::result<stored_plan> parse_plan(std::string_view text, std::string const& name);

@@ -20,8 +20,7 @@ constexpr std::pair<std::string_view, std::string_view> writable[] = {
     {"virtualization.virtualmachine",
      "name | virtual_machine_type role status start_on_boot site cluster device platform primary_ip4 primary_ip6 vcpus "
      "memory disk description serial tenant owner comments tags local_context_data config_template"},
-    {"virtualization.cluster",
-     "name type | group status tenant scope_type scope_id description owner comments tags"},
+    {"virtualization.cluster", "name type | group status tenant scope_type scope_id description owner comments tags"},
     {"virtualization.clustertype", "name slug | description owner comments tags"},
     {"dcim.device",
      "device_type role site | name tenant platform serial asset_tag location rack position face latitude longitude "
@@ -137,8 +136,9 @@ class laying {
       if (fits(*k, fields, field, to_rule(text), r.field_locations.at(field))) policy.fields[field] = to_rule(text);
     if (k->mark.empty() && (r.adopt || r.orphans || r.grace || r.max_deletes)) {
       complain(r.location,
-               "rules." + r.kind + ": objects of this kind bear nobody's mark: weir uses those that are there and "
-                                   "deletes none",
+               "rules." + r.kind +
+                   ": objects of this kind bear nobody's mark: weir uses those that are there and "
+                   "deletes none",
                "only fields may be said of it");
     } else {
       if (r.adopt) policy.adopt = to_adoption(*r.adopt);
@@ -153,7 +153,8 @@ class laying {
   }
 
   // Whether that field may have that rule; says why not.
-  bool fits(kind const& k, fields_of_kind const& fields, std::string const& field, rule r, std::string const& location) {
+  bool fits(kind const& k, fields_of_kind const& fields, std::string const& field, rule r,
+            std::string const& location) {
     auto const whole = "rules." + k.name + ".fields." + base::shorten(field, 60);
     auto const word = "'" + std::string(netbox::name(r)) + "'";
     bool const custom = field.starts_with("custom_fields.");
@@ -181,7 +182,8 @@ class laying {
       }
     }
     if (r == rule::never && fields.required.contains(field)) {
-      complain(location, whole + " cannot be 'never': NetBox makes no object without it", "on-create, or unless-edited");
+      complain(location, whole + " cannot be 'never': NetBox makes no object without it",
+               "on-create, or unless-edited");
       return false;
     }
     auto const now = k.rules.find(field);

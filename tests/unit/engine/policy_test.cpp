@@ -148,14 +148,14 @@ struct few : testing::Test {
   }
   static constexpr char const* guest_fields =
       R"({"name":"a b","cluster":{"custom_fields.proxmox_source":"pve","name":"prod"}})";
-  static constexpr char const* guest_key = R"({"custom_fields.proxmox_source":"pve","custom_fields.proxmox_vm_id":101})";
+  static constexpr char const* guest_key =
+      R"({"custom_fields.proxmox_source":"pve","custom_fields.proxmox_vm_id":101})";
 };
 
 TEST_F(few, a_guest_by_its_number_and_by_its_name) {
   cluster(9);
   emit(guest, guest_key, guest_fields);
-  EXPECT_EQ(queries(guest), (std::vector<std::string>{"cf_proxmox_vm_id=101",
-                                                      "cluster_id=9&name__ie=a%20b"}));
+  EXPECT_EQ(queries(guest), (std::vector<std::string>{"cf_proxmox_vm_id=101", "cluster_id=9&name__ie=a%20b"}));
 }
 
 // A cluster that NetBox does not have yet holds nobody of that name.
@@ -168,7 +168,7 @@ TEST_F(few, parents_that_are_referred_to_by_their_keys) {
   emit(guest, guest_key,
        R"({"name":"x","device":{"custom_fields.proxmox_source":"pve","name":"n1"},"$create":{"role":{"slug":"r"}}})");
   EXPECT_EQ(queries("dcim.device"), (std::vector<std::string>{"name__ie=n1"}));
-  EXPECT_FALSE(queries("dcim.devicerole"));  // shared: read all
+  EXPECT_FALSE(queries("dcim.devicerole"));                     // shared: read all
   EXPECT_EQ(queries("dcim.site"), std::vector<std::string>{});  // nobody refers to one
 }
 

@@ -182,9 +182,8 @@ TEST_F(undo_lab, a_guest_stays_that_netbox_would_delete_with_backups_of_later_ru
   ASSERT_EQ(back.wanted_inside(), std::set{&kind(backups)});
   for (auto const& [id, guest] : {std::pair{5, 2}, std::pair{6, 1}, std::pair{7, 1}})
     back.holds_inside(kind(backups), json{{"id", id}, {"virtual_machine", {{"id", guest}}}, {"volume_id", "v"}});
-  EXPECT_EQ(decided(),
-            (words_of{"delete vmbackup-5", "delete virtualmachine-2",
-                      "keep virtualmachine-1: 2 backups that this run did not make belong to it"}));
+  EXPECT_EQ(decided(), (words_of{"delete vmbackup-5", "delete virtualmachine-2",
+                                 "keep virtualmachine-1: 2 backups that this run did not make belong to it"}));
 }
 
 TEST_F(undo_lab, what_weir_itself_wrote_later_is_no_persons_change) {
