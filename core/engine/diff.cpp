@@ -70,7 +70,7 @@ class differ {
       : world_(w), kind_(k), rules_(rules), memory_(known) {
     plan_.kind = &k;
   }
-  kind_plan go(std::vector<desired> const& wanted, std::vector<std::string> const& scopes);
+  kind_plan go(std::vector<desired> wanted, std::vector<std::string> const& scopes);
 
  private:
   void fail(std::string label, std::string message) {
@@ -300,13 +300,12 @@ void differ::want(candidate const& c, matcher& matches) {
   change out;
   out.what = action::create;
   out.kind = &kind_;
-  out.object = world_.new_pending();
+  out.object = world_.new_pending(kind_);
   out.key = d.key;
   out.label = label;
   out.body = std::move(made.body);
   out.fields = {made.fields, {}, out.body};
   out.applied = to_remember(made.applied, {});
-  world_.remember_kind(out.object, kind_.name);
   world_.of(kind_).add(out.object, out.body.unpack(), out.body);
   seen_.insert(out.object);
   if (rules_.adopt_only && !serves_claims(world_, kind_, whole)) return;
@@ -383,8 +382,9 @@ void differ::join_releases() {
     plan_.updates.erase(plan_.updates.begin() + static_cast<std::ptrdiff_t>(*i));
 }
 
-kind_plan differ::go(std::vector<desired> const& wanted, std::vector<std::string> const& scopes) {
+kind_plan differ::go(std::vector<desired> wanted, std::vector<std::string> const& scopes) {
   candidates_.reserve(wanted.size());
+  plan_.creates.reserve(wanted.size());  // what is not filled takes no memory
   for (auto const& d : wanted) look_at(d);
   sort_out();
   std::vector<json> parsed;
@@ -395,7 +395,10 @@ kind_plan differ::go(std::vector<desired> const& wanted, std::vector<std::string
     if (resolve(scope, missing, missing_key)) parsed.push_back(std::move(scope));
   }
   matcher matches(world_, kind_, rules_, memory_, candidates_, parsed);
-  for (auto const& c : candidates_) want(c, matches);
+  for (auto const& c : candidates_) {
+    want(c, matches);
+    wanted[static_cast<std::size_t>(c.from - wanted.data())].fields.clear();  // its part is in the plan now
+  }
   if (!rules_.adopt_only)
     for (auto const& r : matches.releases()) release(r);
   if (!scopes.empty() && !kind_.mark.empty()) plan_gone(world_, kind_, parsed, seen_, rules_, memory_, plan_, shown_);
@@ -477,9 +480,9 @@ std::string candidate::label(netbox::kind const& k) const {
   return from->key.text();
 }
 
-kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted,
-               std::vector<std::string> const& scopes, diff_rules const& rules, memory& known) {
-  return differ(w, k, rules, known).go(wanted, scopes);
+kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> wanted, std::vector<std::string> const& scopes,
+               diff_rules const& rules, memory& known) {
+  return differ(w, k, rules, known).go(std::move(wanted), scopes);
 }
 
 }  // namespace weir::engine

@@ -38,7 +38,7 @@ std::set<std::string> kinds_needed(netbox::registry const& kinds, netbox::kind c
 //
 // A desired object with the one field "$keep": true is in the source and not to be written (it is filtered out): what
 // NetBox has of it stays as it is and is not taken for gone.
-kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> const& wanted,
-               std::vector<std::string> const& scopes, diff_rules const& rules, memory& known);
+kind_plan diff(world& w, netbox::kind const& k, std::vector<desired> wanted, std::vector<std::string> const& scopes,
+               diff_rules const& rules, memory& known);
 
 }  // namespace weir::engine

@@ -568,10 +568,7 @@ void check::renumber(change& c) {
 void check::give_numbers() {
   for (auto const& j : plan_.what.jobs)
     for (auto const& p : j.plans)
-      for (auto const& c : p.creates) {
-        numbers_[c.object] = with_.objects.new_pending();
-        with_.objects.remember_kind(numbers_[c.object], p.kind->name);
-      }
+      for (auto const& c : p.creates) numbers_[c.object] = with_.objects.new_pending(kind_of(p));
   for (auto& j : plan_.what.jobs)
     for (auto& p : j.plans)
       for (auto* list : {&p.updates, &p.creates, &p.deletes})

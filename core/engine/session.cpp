@@ -298,7 +298,7 @@ void session::process(collected what, job_report& r, report& into) {
     }
     if (!its)  // then renamed ones are new to weir, which the plan shows
       into.notices.push_back({base::log::level::warning, r.source, r.stage, its.error().what, its.error().hint});
-    r.plans.push_back(diff(world_, *k, what.objects[k->name], what.complete[k->name], rules, *memory_));
+    r.plans.push_back(diff(world_, *k, std::move(what.objects[k->name]), what.complete[k->name], rules, *memory_));
     what.objects.erase(k->name);  // its part is in the plan now
     auto const& p = r.plans.back();
     if (auto const left = options_.adopt_only ? not_in_netbox(p) : 0; left > 0)

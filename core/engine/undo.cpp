@@ -516,8 +516,7 @@ void inversion::state::undo_delete(step const& s, held& h) {
   change c;
   c.what = action::create;
   c.kind = h.kind;
-  c.object = h.logical = objects.new_pending();
-  objects.remember_kind(c.object, k.name);
+  c.object = h.logical = objects.new_pending(k);
   objects.of(k).add(c.object, body);
   c.label = s.what.label;
   c.why = reason::undone;

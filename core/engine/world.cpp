@@ -162,10 +162,15 @@ std::optional<object_id> world::find(netbox::kind const& k, json const& key) {
   return recall_ ? recall_(k, *text) : std::nullopt;
 }
 
+object_id world::new_pending(netbox::kind const& k) {
+  pending_kinds_.push_back(&k);
+  return first_pending + pending_kinds_.size() - 1;
+}
+
 void world::created(object_id pending, object_id real) {
   real_of_[pending] = real;
-  if (auto const k = kind_of_pending_.find(pending); k != kind_of_pending_.end())
-    pending_of_[k->second][real] = pending;
+  if (auto const n = pending - first_pending; n < pending_kinds_.size())
+    pending_of_[pending_kinds_[n]->name][real] = pending;
 }
 
 std::optional<object_id> world::real(object_id logical) const {

@@ -100,7 +100,7 @@ class world {
   using recall = std::function<std::optional<object_id>(netbox::kind const& k, std::string const& key_text)>;
   void recall_by(recall ask) { recall_ = std::move(ask); }
 
-  object_id new_pending() { return next_pending_++; }
+  object_id new_pending(netbox::kind const& k);  // one of kinds()
   void created(object_id pending, object_id real);
   std::optional<object_id> real(object_id logical) const;  // nothing: it was not created
   object_id logical(object_id real, std::string const& kind) const;
@@ -111,15 +111,11 @@ class world {
   netbox::registry const& kinds_;
   recall recall_;
   std::unordered_map<std::string, table> tables_;
-  object_id next_pending_ = first_pending;
   std::unordered_map<object_id, object_id> real_of_;                                      // pending ► real
   std::unordered_map<std::string, std::unordered_map<object_id, object_id>> pending_of_;  // kind ► real ► pending
-  std::unordered_map<object_id, std::string> kind_of_pending_;
+  std::vector<netbox::kind const*> pending_kinds_;  // of first_pending and those after it
   friend class loader;
   friend class table;
-
- public:
-  void remember_kind(object_id pending, std::string const& kind) { kind_of_pending_[pending] = kind; }
 };
 
 // Text of some members of an object, for use as a key of an index: "[1,\"a\"]". Lower case where `fold` is set (NetBox

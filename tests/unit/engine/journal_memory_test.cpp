@@ -97,14 +97,13 @@ TEST_F(memory_lab, a_dry_run_reads_and_keeps_nothing) {
 TEST_F(memory_lab, a_record_has_netboxs_own_ids) {
   auto m = memory();
   holds(vms, {vm(1, "web", 101)});
-  auto const pending = w.new_pending();
-  w.remember_kind(pending, vms);
+  auto const pending = w.new_pending(kind(vms));
   w.of(kind(vms)).add(pending,
                       {{"name", "db"}, {"custom_fields", {{"proxmox_source", "pve-a"}, {"proxmox_vm_id", 102}}}});
   change c;
   c.what = action::create;
   c.kind = &kind(backups);
-  c.object = w.new_pending();
+  c.object = w.new_pending(kind(backups));
   c.label = "v";
   c.key = json{{"virtual_machine", vm_key(102)}, {"volume_id", "v"}};
   c.body = json{{"virtual_machine", pending}, {"volume_id", "v"}, {"size", 1}};
