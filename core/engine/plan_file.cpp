@@ -11,7 +11,6 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <unordered_set>
@@ -36,7 +35,7 @@ namespace {
 constexpr std::size_t deepest = 64;      // of a plan's JSON; what people's custom fields hold is far below
 constexpr std::size_t most_listed = 20;  // differences, in an error
 constexpr std::size_t most_told = 1000;  // as notices
-constexpr std::size_t write_bytes = 1 << 16;
+constexpr std::size_t buffer_bytes = 1 << 16;
 constexpr std::string_view new_object = "$new";
 
 std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -244,9 +243,53 @@ json without_names(json value, std::unordered_set<object_id>& referred) {
   return value;
 }
 
+// A plan's JSON. Its changes, which are nearly all of it, are packed while it is parsed: as JSON values they take ten
+// times the room.
+class document {
+ public:
+  explicit document(std::string_view text) {
+    std::array<std::string, 6> path;  // names of the members that are being read, by depth
+    root_ = json::parse(
+        text,
+        [&](int depth, json::parse_event_t event, json& value) {
+          auto const at = static_cast<std::size_t>(depth);
+          if (event == json::parse_event_t::key && at < path.size()) path[at] = value.get<std::string>();
+          bool const is_change = at == change_depth && event == json::parse_event_t::object_end && path[1] == "jobs" &&
+                                 path[3] == "plans" &&
+                                 (path[5] == "update" || path[5] == "create" || path[5] == "delete");
+          if (is_change) {
+            changes_.emplace_back(value);
+            value = placeholder(changes_.size() - 1);
+          }
+          return true;
+        },
+        false);
+  }
+  json const& root() const { return root_; }
+  // What a list of changes has as this item.
+  json change(json const& item) const {
+    if (!item.is_binary()) throw bad_plan{"a change is no object"};
+    std::size_t number = 0;
+    for (auto const byte : item.get_binary()) number = number << 8 | byte;
+    return changes_.at(number).unpack();
+  }
+
+ private:
+  static constexpr std::size_t change_depth = 6;  // jobs, a job, its plans, a plan, its "create", an item
+  // No JSON text has a value of this type.
+  static json placeholder(std::size_t number) {
+    std::vector<std::uint8_t> bytes;
+    for (int shift = 56; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(number >> shift));
+    return json::binary(std::move(bytes));
+  }
+
+  json root_;
+  std::vector<packed> changes_;
+};
+
 class reader {
  public:
-  explicit reader(json const& from) : from_(from) {}
+  explicit reader(document const& of) : of_(of), from_(of.root()) {}
   stored_plan read() {
     stored_plan out;
     out.weir = text_of(from_, "weir");
@@ -348,7 +391,7 @@ class reader {
     p.seen = count_of(get(from, "seen"));
     p.unchanged = count_of(get(from, "unchanged"));
     auto const list = [&](char const* title, action what, std::vector<change>& to) {
-      for (auto const& c : list_of(from, title)) to.push_back(read_change(c, what, *p.kind));
+      for (auto const& c : list_of(from, title)) to.push_back(read_change(of_.change(c), what, *p.kind));
     };
     list("update", action::update, p.updates);
     list("create", action::create, p.creates);
@@ -412,6 +455,7 @@ class reader {
     return c;
   }
 
+  document const& of_;
   json const& from_;
   netbox::registry const* kinds_ = nullptr;
   std::unordered_set<object_id> created_, referred_;
@@ -469,7 +513,7 @@ base::result<void> write_whole(std::filesystem::path const& file,
   };
   write([&](std::string_view part) {
     buffer += part;
-    if (buffer.size() >= write_bytes) flush();
+    if (buffer.size() >= buffer_bytes) flush();
   });
   flush();
   if (wrong == 0 && ::fsync(fd) != 0) wrong = errno;
@@ -967,7 +1011,11 @@ base::result<stored_plan> load_plan(std::filesystem::path const& file) {
   if (!in)
     return base::fail(base::error_code::data,
                       "the plan " + file.string() + " cannot be read: " + store::system_words(errno));
-  std::string const text{std::istreambuf_iterator<char>(in), {}};
+  std::string text;
+  if (auto const size = std::filesystem::file_size(file, ignored); !ignored) text.reserve(size);
+  std::array<char, buffer_bytes> part{};
+  while (in.read(part.data(), part.size()) || in.gcount() > 0)
+    text.append(part.data(), static_cast<std::size_t>(in.gcount()));
   if (in.bad())
     return base::fail(base::error_code::data,
                       "the plan " + file.string() + " cannot be read: " + store::system_words(errno));
@@ -976,7 +1024,8 @@ base::result<stored_plan> load_plan(std::filesystem::path const& file) {
 
 base::result<stored_plan> parse_plan(std::string_view text, std::string const& file) {
   if (too_deep(text)) return no_plan(file, "it is nested too deeply");
-  auto const whole = json::parse(text, nullptr, false);
+  document const parsed(text);
+  auto const& whole = parsed.root();
   if (whole.is_discarded()) return no_plan(file, text.empty() ? "it is empty" : "it is no JSON, or not all of it");
   if (!whole.is_object() || !whole.contains("plan") || !whole.at("plan").is_string())
     return no_plan(file, "it has no member \"plan\"");
@@ -986,9 +1035,11 @@ base::result<stored_plan> parse_plan(std::string_view text, std::string const& f
                       file + " is a plan of version " + base::shorten(version, 20) + ", and this weir reads version " +
                           std::to_string(plan_version_major),
                       "carry it out with the weir that made it, or make it anew");
-  if (sealed_plan(text) != text) return no_plan(file, "it was damaged or edited since weir wrote it");
+  auto const at = text.rfind(before_checksum);
+  if (at == text.npos || text.substr(at) != seal_of(text.substr(0, at)))
+    return no_plan(file, "it was damaged or edited since weir wrote it");
   try {
-    return reader(whole).read();
+    return reader(parsed).read();
   } catch (bad_plan const& e) {
     return no_plan(file, e.what);
   } catch (json::exception const&) {
