@@ -88,11 +88,14 @@ class neighbour(NetBoxCase):
         self.assertEqual(outcome.exit_code, EXIT_DONE, str(outcome))
         self.assertGreater(min(map(len, of.values())), SETTLING, f"one of the phases is too short: {series}")
         # Means: with a limit of two, now and then fewer or more are tried.
-        alone = statistics.mean(n for n, _ in of["alone"][-SETTLING:])
-        crowded = statistics.mean(n for n, _ in of["neighbour"][SETTLING:])
+        alone, crowded, after = (of["alone"][-SETTLING:], of["neighbour"][SETTLING:], of["after"][SETTLING:])
+        in_flight = {name: statistics.mean(n for n, _ in seen) for name, seen in (("alone", alone), ("crowded", crowded))}
+        pace = {name: statistics.mean(o for _, o in seen) for name, seen in (("alone", alone), ("crowded", crowded), ("after", after))}
         # Where the machine has other work, one at a time may be all that is of use from the beginning: then it stays at that.
-        self.assertLess(crowded, max(alone, 1.3), series)
-        self.assertGreaterEqual(max(n for n, _ in of["after"][SETTLING:]), round(alone), series)
+        self.assertLess(in_flight["crowded"], max(in_flight["alone"], 1.3), series)
+        # Coming back is the pace of before, with as many in flight as that takes: how many differs from one minute to the next.
+        self.assertGreater(pace["after"], max(pace["crowded"], pace["alone"] / 2), series)
+        self.assertGreaterEqual(max(n for n, _ in after), min(round(in_flight["alone"]), 2), series)
         self.assertLess(refused / requests, 0.01)
         self.assert_settled()
 
