@@ -11,6 +11,7 @@
 #include "core/engine/names.hpp"
 #include "core/engine/orphans.hpp"
 #include "core/engine/proxbox.hpp"
+#include "core/engine/remembered.hpp"
 #include "core/netbox/value.hpp"
 
 namespace weir::engine {
@@ -305,7 +306,7 @@ void differ::want(candidate const& c, matcher& matches) {
   out.label = label;
   out.body = std::move(made.body);
   out.fields = {made.fields, {}, out.body};
-  out.applied = to_remember(made.applied, {});
+  remember(out, json::parse(to_remember(made.applied, {})));
   world_.of(kind_).add(out.object, out.body.unpack(), out.body);
   seen_.insert(out.object);
   if (rules_.adopt_only && !serves_claims(world_, kind_, whole)) return;

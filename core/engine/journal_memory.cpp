@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/engine/remembered.hpp"
+
 namespace weir::engine {
 
 using nlohmann::json;
@@ -147,7 +149,7 @@ store::object_record record_of(world& w, memory& known, change const& c) {
     if (!key && last) key = last->key;
     if (key) {
       now.key = std::move(*key);
-      now.applied = with_real_ids(w, *c.kind, c.applied.text());
+      now.applied = with_real_ids(w, *c.kind, dump(remembered(c)));
       // What another stage has applied to the same object stays known. What is undone says all there is.
       if (last && c.why != reason::undone) {
         auto all = json::parse(last->applied, nullptr, false);

@@ -35,7 +35,7 @@ struct change {
   std::string label;     // how people call it
   packed body;           // the members to send, references as logical ids
   packed before;         // updates: what NetBox holds in these members now; deletes: what was read
-  packed applied;        // leaf ► value, what memory shall hold once it is done; empty: forget it
+  packed applied;        // what memory shall hold once it is done (read with remembered()); empty: forget it
   field_list fields;     // updates: what changes; creates: what is set
   std::string detail;    // for people, why it is so: "gone from pve-a since 2026-11-20"; may be empty
 };

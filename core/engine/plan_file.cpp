@@ -20,6 +20,7 @@
 #include "core/engine/diff.hpp"
 #include "core/engine/json_stream.hpp"
 #include "core/engine/orphans.hpp"
+#include "core/engine/remembered.hpp"
 #include "core/netbox/value.hpp"
 #include "core/store/files.hpp"
 
@@ -138,7 +139,7 @@ ordered to_json(change const& c) {
   }
   if (!c.body.empty()) out["body"] = part(c.body);
   if (!c.before.empty()) out["before"] = part(c.before);
-  if (!c.applied.empty()) out["applied"] = part(c.applied);
+  if (!c.applied.empty()) out["applied"] = with_names(remembered(c));
   return out;
 }
 
@@ -450,7 +451,7 @@ class reader {
     c.body = json_text(from, "body");
     if (c.body.empty() && what != action::erase) throw bad_plan{"a change says nothing to write"};
     c.before = json_text(from, "before");
-    c.applied = json_text(from, "applied");
+    if (auto const applied = json_text(from, "applied"); !applied.empty()) remember(c, json::parse(applied));
     c.fields = {fields, c.before, c.body};
     return c;
   }
@@ -605,8 +606,10 @@ json check::renumbered(json value) {
 
 void check::renumber(change& c) {
   if (auto const found = numbers_.find(c.object); found != numbers_.end()) c.object = found->second;
-  for (auto* part : {&c.body, &c.before, &c.applied, &c.key})
+  auto applied = remembered(c);  // in the body's words, as long as it has them
+  for (auto* part : {&c.body, &c.before, &c.key})
     if (!part->empty()) *part = renumbered(part->unpack());
+  remember(c, renumbered(std::move(applied)));
 }
 
 void check::give_numbers() {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/engine/remembered.hpp"
 #include "core/netbox/value.hpp"
 #include "tests/unit/engine/support.hpp"
 
@@ -63,7 +64,7 @@ struct simple_netbox {
     auto const& k = *plan.kind;
     auto const remember = [&](change const& c, object_id id) {
       auto const before = known.of(k, id);
-      known_object now{l.w.key_text(k, c.key.unpack()).value_or(""), c.applied.text(), {}};
+      known_object now{l.w.key_text(k, c.key.unpack()).value_or(""), packed(remembered(c)).text(), {}};
       if (before && c.why == reason::gone) now.gone_since = before->gone_since;
       known.note(k, id, now);
     };
@@ -101,7 +102,7 @@ std::string text_of(kind_plan const& p) {
   for (auto const* list : {&p.updates, &p.creates, &p.deletes})
     for (auto const& c : *list)
       out += std::string(name(c.what)) + " " + c.label + " " + std::string(name(c.why)) + " " + c.body.text() + " " +
-             c.before.text() + " " + c.applied.text() + "\n";
+             c.before.text() + " " + remembered(c).dump() + "\n";
   for (auto const& e : p.edits) out += "kept " + e.label + " " + e.field + " " + e.held + " " + e.wanted + "\n";
   for (auto const& k : p.kept) out += "stays " + k.label + "\n";
   for (auto const& f : p.failures) out += "fails " + f.label + " " + f.message + "\n";
