@@ -10,6 +10,7 @@
 #include "core/cli/exit_codes.hpp"
 #include "core/cli/report.hpp"
 #include "core/engine/asked.hpp"
+#include "core/engine/plan_check.hpp"
 #include "core/engine/undo.hpp"
 #include "core/store/files.hpp"
 #include "core/store/journal.hpp"
@@ -118,7 +119,7 @@ std::optional<run_outcome> choose_run(std::string const& wanted, setup& ready, s
 std::optional<base::error> no_longer_fits(engine::stored_plan const& plan, setup const& ready) {
   auto const now = engine::circumstances_of(ready.settings, ready.options);
   if (!now) return now.error();
-  auto const changed = engine::changed_since(plan, *now);
+  auto const changed = engine::changed_since(plan.made_under, *now);
   if (changed.empty()) return {};
   return base::fail(
       base::error_code::guard,

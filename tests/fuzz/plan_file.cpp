@@ -29,7 +29,7 @@ void look_at(std::string_view text) {
   }
   auto const& p = *plan;
   auto const again = engine::parse_plan(engine::plan_text(p.what, p.made_under, p.command, p.made), "the same");
-  if (!again || changes_in(*again) != changes_in(p) || !engine::changed_since(*again, p.made_under).empty())
+  if (!again || changes_in(*again) != changes_in(p) || !engine::changed_since(again->made_under, p.made_under).empty())
     std::abort();
 }
 
