@@ -188,7 +188,7 @@ base::result<void> check::read_new_ones() {
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     auto const got = with_.netbox.read_ids(k, ids, {}, "apply", [&](json const& raw) {
       auto fields = netbox::normalise(k, raw, [](std::uint64_t real, std::string const&) { return real; });
-      whole_[name][raw.at("id").get<object_id>()] = std::move(fields);
+      whole_[k.name][raw.at("id").get<object_id>()] = std::move(fields);
     });
     if (!got) return got;
   }

@@ -96,7 +96,7 @@ std::vector<std::string> changed_since(plan_circumstances const& then, plan_circ
   }
   for (auto const& [title, hash] : now.parts)
     if (title.starts_with("rules.") &&
-        std::none_of(then.parts.begin(), then.parts.end(), [&](auto const& p) { return p.first == title; }))
+        std::none_of(then.parts.begin(), then.parts.end(), [&t = title](auto const& p) { return p.first == t; }))
       out.push_back("the configuration has changed: " + title + " is new");
   std::map<std::string, std::string> const plugins(now.plugins.begin(), now.plugins.end());
   for (auto const& [stage, version] : then.plugins) {

@@ -319,7 +319,7 @@ void runner::make_jobs() {
   for (auto const& [source, stage] : stages_by_source(settings_, options_)) {
     if (!chosen(source, stage->id)) continue;
     auto const from =
-        std::find_if(sources_.begin(), sources_.end(), [&](auto const& s) { return s->name() == source; });
+        std::find_if(sources_.begin(), sources_.end(), [&of = source](auto const& s) { return s->name() == of; });
     auto j = std::make_unique<job>();
     j->stage = stage;
     j->scope.from = source.empty() ? nullptr : from->get();
