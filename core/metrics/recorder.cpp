@@ -552,8 +552,8 @@ void recorder::finished(engine::job_report const& j) {
   if (s.dry || j.status == engine::job_status::skipped) return;
   double deferred = 0, failed = 0;
   for (auto const& [kind, c] : j.kinds) {
-    auto const to = [&](char const* action, char const* result, std::size_t n) {
-      s.objects.at(j.source, j.stage, kind, action, result).Increment(number(n));
+    auto const to = [&, &of = kind](char const* action, char const* result, std::size_t n) {
+      s.objects.at(j.source, j.stage, of, action, result).Increment(number(n));
     };
     to("create", "ok", c.created);
     to("update", "ok", c.updated);
