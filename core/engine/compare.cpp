@@ -12,13 +12,12 @@
 namespace weir::engine {
 
 using netbox::at;
+using netbox::dump;
 using netbox::put;
 using netbox::rule;
 using nlohmann::json;
 
 namespace {
-
-std::string text_of(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 bool empty(json const& v) { return ((v.is_array() || v.is_object()) && v.empty()) || netbox::same(v, nullptr); }
 
@@ -265,10 +264,10 @@ compared compare(netbox::kind const& k, json const& actual, json const& wanted, 
   for (auto const& leaf : leaves(wanted)) consider(leaf, at(wanted, leaf));
   for (auto const& member : k.key)
     if (at(wanted, member).is_null()) consider(member, at(key, member));
-  out.body = text_of(body);
-  out.before = text_of(old);
-  out.after = text_of(after);
-  out.applied = text_of(applied);
+  out.body = dump(body);
+  out.before = dump(old);
+  out.after = dump(after);
+  out.applied = dump(applied);
   return out;
 }
 
@@ -286,8 +285,8 @@ created create(netbox::kind const& k, json const& whole, show_value const& show)
     if (!empty(sent)) out.fields.push_back(changed(leaf, "", show(leaf, sent)));
     put(body, leaf, std::move(sent));
   }
-  out.body = text_of(body);
-  out.applied = text_of(applied);
+  out.body = dump(body);
+  out.applied = dump(applied);
   return out;
 }
 

@@ -17,6 +17,7 @@
 namespace weir::engine {
 
 using netbox::at;
+using netbox::dump;
 using netbox::put;
 using netbox::rule;
 using nlohmann::json;
@@ -63,8 +64,6 @@ counts& counts::operator+=(counts const& o) {
 
 namespace {
 
-std::string text_of(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
-
 class differ {
  public:
   differ(world& w, netbox::kind const& k, diff_rules const& rules, memory& known)
@@ -108,7 +107,7 @@ bool differ::resolve(json& fields, std::string& missing, std::string& missing_ke
     auto const id = kind ? world_.find(*kind, *found) : std::nullopt;
     if (!id) {
       missing = field;
-      missing_key = text_of(*found);
+      missing_key = dump(*found);
       return false;
     }
     *found = *id;
@@ -149,7 +148,7 @@ std::string differ::to_remember(std::string const& written, std::optional<known_
   auto const own = json::parse(written);
   for (auto const& [leaf, value] : own.items())
     out[kind_.rule_of(leaf) == rule::merge ? leaf + "@" + rules_.stage : leaf] = value;
-  return text_of(out);
+  return dump(out);
 }
 
 // Then another process would not know what is meant; the next run will.

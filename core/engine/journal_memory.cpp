@@ -4,16 +4,16 @@
 #include <nlohmann/json.hpp>
 
 #include "core/engine/remembered.hpp"
+#include "core/netbox/value.hpp"
 
 namespace weir::engine {
 
+using netbox::dump;
 using nlohmann::json;
 
 namespace {
 
 constexpr std::size_t most_notes = 500;  // in one transaction: each costs a sync of the disk
-
-std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 using time = std::chrono::time_point<wall_clock, std::chrono::milliseconds>;
 

@@ -12,6 +12,7 @@
 namespace weir::engine {
 
 using netbox::at;
+using netbox::dump;
 using netbox::put;
 using netbox::rule;
 using nlohmann::json;
@@ -19,8 +20,6 @@ using nlohmann::json;
 namespace {
 
 constexpr std::size_t longest_name_bytes = 64;
-
-std::string text_of(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 // "[…]": what no second object may hold; nothing where NetBox does not mind.
 std::optional<std::string> held_alone(netbox::uniqueness const& u, json const& fields) {
@@ -182,7 +181,7 @@ void settling::move_away(object_id id) {
     c.detail = "gone from " + rules_.source;
     json key = json::object();
     for (auto const& member : kind_.key) key[member] = at(fields, member);
-    c.key = text_of(key);
+    c.key = dump(key);
     c.body = c.before = "{}";
     auto const was = memory_.of(kind_, id);
     c.applied = was ? was->applied : "{}";
@@ -195,7 +194,7 @@ void settling::move_away(object_id id) {
     auto object = packed(members).unpack();
     if (!object.is_object()) object = json::object();
     object[kind_.label] = value;
-    members = text_of(object);
+    members = dump(object);
   };
   set(found->body, name);
   set(found->before, old);

@@ -11,12 +11,11 @@
 namespace weir::engine {
 
 using netbox::at;
+using netbox::dump;
 using netbox::put;
 using nlohmann::json;
 
 namespace {
-
-std::string text_of(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 std::string date_of(wall_clock::time_point t) {
   return base::format_instant(std::chrono::floor<std::chrono::microseconds>(t)).substr(0, 10);
@@ -177,10 +176,10 @@ void gone_planner::mark(orphan const& o) {
   c.detail = gone_from(o);
   json key = json::object();
   for (auto const& member : kind_.key) key[member] = at(object, member);
-  c.key = text_of(key);
-  c.body = text_of(body);
-  c.before = text_of(before);
-  c.applied = text_of(applied);
+  c.key = dump(key);
+  c.body = dump(body);
+  c.before = dump(before);
+  c.applied = dump(applied);
   table_.replace(r, after);
   plan_.updates.push_back(std::move(c));
 }
@@ -193,7 +192,7 @@ change deletion(netbox::kind const& k, row& r, std::string label, std::string de
   c.label = std::move(label);
   c.why = reason::gone;
   c.detail = std::move(detail);
-  c.before = text_of(r.fields());
+  c.before = dump(r.fields());
   r.removed = true;
   return c;
 }
@@ -326,10 +325,10 @@ bool unmark(netbox::kind const& k, json const& actual, json const& wanted, compa
     set(k.gone.since, nullptr);
     applied.erase(k.gone.since);
   }
-  found.body = text_of(body);
-  found.before = text_of(before);
-  found.after = text_of(after);
-  found.applied = text_of(applied);
+  found.body = dump(body);
+  found.before = dump(before);
+  found.after = dump(after);
+  found.applied = dump(applied);
   return true;
 }
 

@@ -15,6 +15,7 @@
 namespace weir::engine {
 
 using netbox::at;
+using netbox::dump;
 using netbox::put;
 using nlohmann::json;
 
@@ -22,8 +23,6 @@ namespace {
 
 constexpr std::size_t most_listed = 20;  // differences, in an error
 constexpr std::size_t most_told = 1000;  // as notices
-
-std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 bool is_words(json const& v) {
   return v.is_array() && std::all_of(v.begin(), v.end(), [](json const& w) { return w.is_string(); });

@@ -7,15 +7,15 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/sha256.hpp"
+#include "core/netbox/value.hpp"
 #include "core/store/files.hpp"
 
 namespace weir::engine {
 
+using netbox::dump;
 using nlohmann::json;
 
 namespace {
-
-std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 base::result<std::string> hash_of(std::filesystem::path const& file) {
   std::ifstream in(file, std::ios::binary);

@@ -8,16 +8,16 @@
 #include "core/engine/plan_file.hpp"
 #include "core/engine/plan_format.hpp"
 #include "core/engine/remembered.hpp"
+#include "core/netbox/value.hpp"
 
 namespace weir::engine {
 
+using netbox::dump;
 using nlohmann::json;
 
 namespace {
 
 constexpr std::size_t deepest = 64;  // of a plan's JSON; what people's custom fields hold is far below
-
-std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 template <class Enum, std::size_t N>
 std::optional<Enum> named(std::string_view text, std::array<Enum, N> const& all) {

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/netbox/value.hpp"
+
 namespace weir::engine {
 
 using nlohmann::json;
@@ -12,19 +14,7 @@ namespace {
 json const as_sent = json::binary({});
 
 // "tags@stage" is a stage's part of "tags".
-json const* sent(json const& body, std::string const& leaf) {
-  auto const name = leaf.substr(0, leaf.find('@'));
-  auto const* of = &body;
-  auto member = name;
-  if (constexpr std::string_view custom = "custom_fields."; name.starts_with(custom)) {
-    auto const found = body.find("custom_fields");
-    if (found == body.end() || !found->is_object()) return nullptr;
-    of = &*found;
-    member = name.substr(custom.size());
-  }
-  auto const found = of->find(member);
-  return found == of->end() ? nullptr : &*found;
-}
+json const& sent(json const& body, std::string const& leaf) { return netbox::at(body, leaf.substr(0, leaf.find('@'))); }
 
 }  // namespace
 
@@ -36,7 +26,7 @@ void remember(change& c, json const& applied) {
   auto const body = c.body.unpack();
   json all = applied;
   for (auto& [leaf, value] : all.items())
-    if (auto const* v = sent(body, leaf); v && *v == value) value = as_sent;
+    if (sent(body, leaf) == value) value = as_sent;
   // Most are like the one before, and share its bytes.
   thread_local packed last;
   if (packed const now(all); !(last == now)) last = now;
@@ -50,7 +40,7 @@ json remembered(change const& c) {
   for (auto& [leaf, value] : all.items()) {
     if (!value.is_binary()) continue;
     if (body.is_null()) body = c.body.unpack();
-    if (auto const* v = sent(body, leaf)) value = *v;
+    value = sent(body, leaf);
   }
   return all;
 }

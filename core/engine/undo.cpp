@@ -17,6 +17,7 @@
 namespace weir::engine {
 
 using netbox::at;
+using netbox::dump;
 using netbox::put;
 using nlohmann::json;
 
@@ -25,8 +26,6 @@ namespace {
 constexpr std::size_t most_named = 6;  // fields, in a reason
 // NetBox's clock and ours differ, and a list's objects are written before its answer is.
 constexpr std::chrono::seconds clock_skew{120};
-
-std::string dump(json const& j) { return j.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 json parsed(std::string const& text) {
   auto out = text.empty() ? json() : json::parse(text, nullptr, false);

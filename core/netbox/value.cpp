@@ -136,4 +136,6 @@ void put(json& object, std::string_view name, json value) {
   }
 }
 
+std::string dump(json const& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
 }  // namespace weir::netbox

@@ -27,4 +27,7 @@ bool same(nlohmann::json const& a, nlohmann::json const& b);
 nlohmann::json const& at(nlohmann::json const& object, std::string_view name);
 void put(nlohmann::json& object, std::string_view name, nlohmann::json value);
 
+// JSON text on one line; bytes that are no UTF-8 are replaced.
+std::string dump(nlohmann::json const& value);
+
 }  // namespace weir::netbox
